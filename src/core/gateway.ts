@@ -1,0 +1,55 @@
+import type { Decision } from './decision.ts'
+import { type Denial, deny, isDenial } from './denials.ts'
+import { anonymous, type Caller, identityHeaders } from './identity.ts'
+import type { RequestContext } from './request.ts'
+import type { RouteSpec, Routes } from './routes.ts'
+
+/** Establishes who is calling; a bad credential is a denial, an unreachable issuer a thrown fault. */
+export type Authenticate = (
+  request: Pick<RequestContext, 'headers' | 'receivedAtMs'>,
+  route: RouteSpec,
+) => Caller | Denial | Promise<Caller | Denial>
+
+/** The parts of the gateway, each handed over. */
+export interface GatewayParts {
+  routes: Routes
+  authenticate: Authenticate
+  /** 128 random bits in hex. */
+  randomId: () => string
+}
+
+/** Decides over requests, whichever door they came in by. */
+export interface Gateway {
+  /** @throws Fault where no verdict can be reached. */
+  decide(request: RequestContext): Promise<Decision>
+}
+
+/** Puts the steps of a decision together: route, identity, scopes. */
+export function createGateway({ routes, authenticate, randomId }: GatewayParts): Gateway {
+  return {
+    async decide(request) {
+      const route = routes.match(request.overrides)
+      const decisionId = randomId()
+
+      const caller = await authenticate(request, route)
+      if (isDenial(caller)) return { kind: 'deny', decisionId, route, caller: anonymous, denial: caller }
+
+      const refusal = authorize(caller, route)
+      if (refusal) return { kind: 'deny', decisionId, route, caller, denial: refusal }
+
+      const upstreamHeaders = identityHeaders(caller, request.headers.keys())
+      return { kind: 'allow', decisionId, route, caller, upstreamHeaders }
+    },
+  }
+}
+
+/** Asks for every scope of the route. An anonymous caller holds none, and is asked to authenticate instead. */
+function authorize(caller: Caller, route: RouteSpec): Denial | undefined {
+  if (route.auth === 'none' || route.scopes.length === 0) return undefined
+  if (caller.kind === 'anonymous') return deny('missing_token', 'This route asks for a bearer token.')
+  const missing = route.scopes.filter((scope) => !caller.scopes.includes(scope))
+  if (missing.length === 0) return undefined
+  return deny('insufficient_scope', `The token lacks the scope ${missing.join(', ')}.`, {
+    requiredScopes: route.scopes,
+  })
+}
