@@ -1,0 +1,150 @@
+import { authModes } from '../core/routes.ts'
+import * as parse from './parsers.ts'
+
+/** One environment variable: how it is read and what the README says of it. */
+export interface Variable<T> {
+  parse: parse.Parser<T>
+  /** Read where the variable is unset or empty; written as a user would write it. */
+  default?: string
+  /** What it means, in one or two sentences of Markdown. */
+  meaning: string
+  /** Never shown; may also come from the file that `NAME_FILE` names. */
+  secret?: true
+}
+
+const hour = 3_600_000
+
+/** Every environment variable that Gatepost reads, in the order of the README's table. */
+export const variables = {
+  GATEPOST_GRPC_ADDRESS: {
+    parse: parse.listenAddress,
+    default: '127.0.0.1:9001',
+    meaning:
+      'Where Envoy finds Gatepost: `host:port` or `unix:/path`. A socket file whose owner is dead is replaced.',
+  },
+  GATEPOST_GRPC_SOCKET_MODE: {
+    parse: parse.fileMode,
+    default: '0660',
+    meaning: 'File mode of the Unix socket.',
+  },
+  GATEPOST_GRPC_INSECURE: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning: 'Allows plain-text gRPC beyond loopback and Unix sockets.',
+  },
+  GATEPOST_ADMIN_ADDRESS: {
+    parse: parse.tcpAddress,
+    default: '127.0.0.1:9002',
+    meaning:
+      'The admin listener: `/healthz`, `/readyz` and `/metrics` are open, everything else asks for the admin token.',
+  },
+  GATEPOST_ADMIN_TOKEN: {
+    parse: parse.longSecret,
+    secret: true,
+    meaning:
+      'Bearer token of the admin API. If unset, `serve` writes a random one to `$GATEPOST_DATA_DIR/admin-token` (mode 0600).',
+  },
+  GATEPOST_STATUS_ADDRESS: {
+    parse: parse.tcpAddress,
+    meaning:
+      'A second listener with nothing but `/healthz`, `/readyz` and `/metrics`, for kubelet and Prometheus.',
+  },
+  GATEPOST_DATA_DIR: {
+    parse: parse.text,
+    default: './.gatepost',
+    meaning:
+      'What Gatepost keeps on disk: a generated admin token and the last good keys of each issuer. One process at a time.',
+  },
+  GATEPOST_DRAIN_DELAY: {
+    parse: parse.durationMs(0, hour),
+    default: '0s',
+    meaning: 'After SIGTERM: how long Gatepost serves on once it reports NOT_SERVING.',
+  },
+  GATEPOST_DRAIN_TIMEOUT: {
+    parse: parse.durationMs(0, hour),
+    default: '10s',
+    meaning: 'After the delay: how long calls under way may take to finish.',
+  },
+  GATEPOST_AUTH: {
+    parse: parse.choice(...authModes),
+    default: 'required',
+    meaning:
+      'Whether a caller must show a credential: `required`, `optional` (none is accepted, a bad one is not) or `none`.',
+  },
+  GATEPOST_REQUIRED_SCOPES: {
+    parse: parse.scopes,
+    default: '',
+    meaning: 'Scopes that every caller must hold, by commas. A route of Envoy may replace the list.',
+  },
+  GATEPOST_ALLOW_PLAINTEXT: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning: 'Allows issuers over plain `http` beyond loopback.',
+  },
+  AUTH0_DOMAIN: {
+    parse: parse.origin,
+    meaning:
+      'Auth0 tenant, such as `tenant.eu.auth0.com`. Its issuer is `https://DOMAIN/`, its algorithm RS256.',
+  },
+  AUTH0_AUDIENCE: {
+    parse: parse.audiences,
+    meaning:
+      'Audiences of which a token must name one, by commas; `*` for any. Required with `AUTH0_DOMAIN`.',
+  },
+  OKTA_DOMAIN: {
+    parse: parse.origin,
+    meaning:
+      'Okta domain, such as `dev-1234.okta.com`. Its issuer is `https://DOMAIN/oauth2/SERVER`, its algorithm RS256.',
+  },
+  OKTA_AUTHORIZATION_SERVER: {
+    parse: parse.pathSegment,
+    default: 'default',
+    meaning: 'Id of the Okta authorization server.',
+  },
+  OKTA_AUDIENCE: {
+    parse: parse.audiences,
+    meaning: 'As `AUTH0_AUDIENCE`; required with `OKTA_DOMAIN`.',
+  },
+  OIDC_ISSUER: {
+    parse: parse.issuerUrl,
+    meaning:
+      'Any issuer that publishes an OpenID discovery document, exactly as its tokens name it in `iss`.',
+  },
+  OIDC_AUDIENCE: {
+    parse: parse.audiences,
+    meaning: 'As `AUTH0_AUDIENCE`; required with `OIDC_ISSUER`.',
+  },
+  GATEPOST_TOKEN_CACHE_TTL: {
+    parse: parse.durationMs(0, hour),
+    default: '5m',
+    meaning:
+      'How long a verified token is remembered at the most; never past its `exp`. `0s` remembers none.',
+  },
+  GATEPOST_CLOCK_SKEW: {
+    parse: parse.durationMs(0, 5 * 60_000),
+    default: '30s',
+    meaning: 'Leeway on `exp` and `nbf`, at most 5m.',
+  },
+  LOG_LEVEL: {
+    parse: parse.choice('debug', 'info', 'warn', 'error', 'silent'),
+    default: 'info',
+    meaning: 'Least level of log lines on stderr. `debug` writes a line for each decision.',
+  },
+  LOG_FORMAT: {
+    parse: parse.choice('json', 'ecs', 'pretty'),
+    default: 'json',
+    meaning: '`json`, `ecs` (Elastic Common Schema) or `pretty`.',
+  },
+} as const satisfies Record<string, Variable<unknown>>
+
+/** The name of a variable. */
+export type VariableName = keyof typeof variables
+
+type Value<V> = V extends { parse: parse.Parser<infer T> }
+  ? V extends { default: string }
+    ? T
+    : T | undefined
+  : never
+
+/** What the environment says, parsed. A variable without default may be absent. */
+export type Values = { readonly [N in VariableName]: Value<(typeof variables)[N]> }
