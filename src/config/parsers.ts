@@ -1,3 +1,4 @@
+import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import { isScope, splitList } from '../core/routes.ts'
 
 /** Reads the text of one setting. It throws an {@link Unfit} that says what would do. */
@@ -67,12 +68,6 @@ export function fileMode(value: string): number {
   if (!/^0?[0-7]{3}$/.test(value)) throw new Unfit('a file mode in octal, such as 0660')
   return Number.parseInt(value, 8)
 }
-
-/** Where a server listens. Port 0 lets the system choose. */
-export type ListenAddress = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string }
-
-/** A TCP address. */
-export type TcpAddress = Extract<ListenAddress, { kind: 'tcp' }>
 
 /** `host:port`, with the host of IPv6 in brackets. */
 export function tcpAddress(value: string): TcpAddress {

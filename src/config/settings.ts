@@ -1,6 +1,7 @@
+import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import type { AuthMode } from '../core/routes.ts'
 import { type Environment, type Problem, readEnvironment } from './environment.ts'
-import { isLoopback, type ListenAddress, type TcpAddress } from './parsers.ts'
+import { isLoopback } from './parsers.ts'
 import { type Secret, secretFile } from './secret-file.ts'
 import type { Values } from './variables.ts'
 

@@ -148,3 +148,21 @@ type Value<V> = V extends { parse: parse.Parser<infer T> }
 
 /** What the environment says, parsed. A variable without default may be absent. */
 export type Values = { readonly [N in VariableName]: Value<(typeof variables)[N]> }
+
+/** A variable as people read of it. */
+export interface VariableDescription {
+  name: string
+  default?: string
+  meaning: string
+}
+
+/** Describes every variable, in the table's order, and the file form of each secret. */
+export function describeVariables(): VariableDescription[] {
+  return Object.entries<Variable<unknown>>(variables).map(
+    ([name, { default: fallback, meaning, secret }]) => ({
+      name: secret ? `${name}, ${name}_FILE` : name,
+      ...(fallback !== undefined && { default: fallback }),
+      meaning,
+    }),
+  )
+}

@@ -1,0 +1,15 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/**
+ * Makes a random admin token (256 bits) and writes it to `admin-token` in the data folder, readable by the owner alone,
+ * where the CLI finds it. Each start makes a new one.
+ */
+export function writeAdminToken(dataDir: string): string {
+  const token = randomBytes(32).toString('base64url')
+  const path = join(dataDir, 'admin-token')
+  writeFileSync(path, `${token}\n`, { mode: 0o600 })
+  chmodSync(path, 0o600)
+  return token
+}

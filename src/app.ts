@@ -1,0 +1,235 @@
+import { randomBytes } from 'node:crypto'
+import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
+import { writeAdminToken } from './admin/token.ts'
+import { createAuthenticator } from './auth/authenticator.ts'
+import { createFetchJson, type FetchJson } from './auth/fetch-json.ts'
+import { auth0Issuer, type IssuerSpec, oidcIssuer, oktaIssuer } from './auth/issuers.ts'
+import { KeySet, type KeyStore } from './auth/key-set.ts'
+import { createFetchKeys } from './auth/key-source.ts'
+import { fileKeyStore } from './auth/key-store.ts'
+import { TokenCache } from './auth/token-cache.ts'
+import { createIssuerVerifier } from './auth/verifier.ts'
+import { type DataDir, openDataDir } from './config/data-dir.ts'
+import { type IssuerSettings, mayFetch, type Settings } from './config/settings.ts'
+import type { Clock } from './core/clock.ts'
+import { createGateway } from './core/gateway.ts'
+import { showAddress } from './core/listen.ts'
+import type { Logger } from './core/log.ts'
+import { createRoutes } from './core/routes.ts'
+import { createExtAuthz } from './envoy/ext-authz.ts'
+import { startGrpcServer } from './envoy/server.ts'
+import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
+import type { Loggers } from './observability/logger.ts'
+import { createMetrics, type Metrics } from './observability/metrics.ts'
+
+/** Bounds of one fetch of keys or of a discovery document. */
+const keyFetchBounds = { timeoutMs: 5_000, maxBytes: 512 * 1024 }
+
+/** Bounds of the cache of verified tokens: some tens of megabytes at the most. */
+const tokenCacheBounds = { maxTokens: 20_000, maxCharacters: 32 * 1024 * 1024 }
+
+/** What the process around the application gives it. */
+export interface Surroundings {
+  clock: Clock
+  /** Milliseconds that only grow. */
+  monotonicMs: () => number
+  loggers: Loggers
+}
+
+/** The running application. */
+export interface App {
+  /** Counts and logs a fault that reached nobody who was waiting for it. */
+  unforeseen: (error: unknown) => void
+  /**
+   * Says NOT_SERVING, serves on for the drain delay, lets calls under way finish within the drain timeout, and closes
+   * everything.
+   */
+  stop(): Promise<void>
+}
+
+/**
+ * Puts the concrete parts together and starts them. Resolves once Gatepost is ready: it listens, and the keys of each
+ * issuer are loaded or their first fetch has failed.
+ * @throws CannotListen, DataDirUnavailable
+ */
+export async function startApp(settings: Settings, surroundings: Surroundings): Promise<App> {
+  const { clock, monotonicMs, loggers } = surroundings
+  const log = loggers.named('gatepost')
+  // What is opened later closes earlier: the doors first, the data folder last.
+  await using opening = new AsyncDisposableStack()
+
+  const dataDir = takeDataDir(settings, log)
+  opening.defer(() => dataDir?.close())
+  const adminToken = settings.admin.token ?? constant(writeAdminToken((dataDir as DataDir).path))
+
+  const cache = new TokenCache({
+    ...tokenCacheBounds,
+    ttlMs: settings.tokens.cacheTtlMs,
+    clockSkewMs: settings.tokens.clockSkewSeconds * 1_000,
+  })
+  const keySets = new Map<string, KeySet>()
+  const metrics = createMetrics({
+    cachedTokens: () => cache.size,
+    issuers: () => [...keySets].map(([name, { state }]) => [name, state] as const),
+  })
+  const watcher = createDecisionWatcher({ metrics, logger: loggers.named('decision'), now: clock.now })
+
+  const specs = settings.issuers.map(issuerSpec)
+  for (const spec of specs) {
+    const logger = loggers.named('auth')
+    const store = dataDir && fileKeyStore(dataDir.path, spec.issuer, logger)
+    const keySet = createKeySet(spec, settings.allowPlaintext, { clock, logger, metrics, store })
+    keySets.set(spec.name, keySet)
+    opening.defer(() => keySet.close())
+  }
+
+  const authenticate = createAuthenticator({
+    verifiers: specs.map((spec) =>
+      createIssuerVerifier(spec, keySets.get(spec.name) as KeySet, settings.tokens.clockSkewSeconds),
+    ),
+    cache,
+    observer: {
+      cacheHit: () => metrics.tokenCacheHits.inc(),
+      cacheMiss: () => metrics.tokenCacheMisses.inc(),
+      refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
+    },
+  })
+  const { decide } = createGateway({ routes: createRoutes(settings.defaults), authenticate, randomId })
+
+  const stage = { ready: false, draining: false }
+  const readiness = () => describe(stage, keySets, watcher)
+  const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
+  const admin = await startAdminServer(settings.admin.address, { ...http, token: adminToken })
+  opening.defer(() => admin.close())
+  const status = settings.statusAddress && (await startStatusServer(settings.statusAddress, http))
+  opening.defer(() => status?.close())
+
+  const grpc = await startGrpcServer({
+    ...settings.grpc,
+    check: createExtAuthz({ decide, observer: watcher, now: clock.now }),
+    onReply: watcher.replied,
+    monotonicMs,
+  })
+  opening.defer(() => grpc.close(settings.drain.timeoutMs))
+
+  await Promise.all([...keySets.values()].map((keySet) => keySet.start()))
+  stage.ready = true
+  grpc.health.serving = true
+  log.info(
+    {
+      grpc_address: showAddress(grpc.address),
+      admin_address: showAddress(admin.address),
+      ...(status && { status_address: showAddress(status.address) }),
+      auth: settings.defaults.auth,
+      issuers: specs.map(({ issuer }) => issuer),
+    },
+    'ready',
+  )
+
+  const running = opening.move()
+  return {
+    unforeseen(error) {
+      metrics.faults.inc({ part: 'internal' })
+      log.error({ exception: error }, 'unforeseen fault')
+    },
+    async stop() {
+      stage.draining = true
+      grpc.health.serving = false
+      log.info({ delay_ms: settings.drain.delayMs, timeout_ms: settings.drain.timeoutMs }, 'stopping')
+      await delay(clock, settings.drain.delayMs)
+      await running.disposeAsync()
+      log.info({}, 'stopped')
+    },
+  }
+}
+
+/** Turns an issuer of the environment into terms for its tokens. */
+export function issuerSpec(settings: IssuerSettings): IssuerSpec {
+  switch (settings.kind) {
+    case 'auth0':
+      return auth0Issuer(settings.origin, settings.audiences)
+    case 'okta':
+      return oktaIssuer(settings.origin, settings.authorizationServer, settings.audiences)
+    case 'oidc':
+      return oidcIssuer(settings.issuer, settings.audiences)
+  }
+}
+
+/** The fetch that all issuers' keys are got by. */
+export function keyFetch(): FetchJson {
+  return createFetchJson(keyFetchBounds)
+}
+
+interface KeySetSurroundings {
+  clock: Clock
+  logger: Logger
+  metrics: Metrics
+  store: KeyStore | undefined
+}
+
+function createKeySet(
+  spec: IssuerSpec,
+  allowPlaintext: boolean,
+  { clock, logger, metrics, store }: KeySetSurroundings,
+): KeySet {
+  return new KeySet({
+    name: spec.name,
+    algorithms: spec.algorithms,
+    fetchKeys: createFetchKeys(spec, keyFetch(), (url) => mayFetch(url, allowPlaintext)),
+    clock,
+    logger,
+    store,
+    onFetch: (result) => metrics.issuerFetches.inc({ issuer: spec.name, result }),
+  })
+}
+
+/**
+ * Takes the data folder: a duty where the admin token must be written, a help where only keys are kept in it.
+ * @throws DataDirUnavailable where it is a duty.
+ */
+function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
+  const isDuty = settings.admin.token === undefined
+  if (!isDuty && settings.issuers.length === 0) return undefined
+  try {
+    return openDataDir(settings.dataDir)
+  } catch (error) {
+    if (isDuty) throw error
+    log.warn({ exception: error }, 'no data folder: issuer keys are not kept across restarts')
+    return undefined
+  }
+}
+
+function describe(
+  { ready, draining }: { ready: boolean; draining: boolean },
+  keySets: ReadonlyMap<string, KeySet>,
+  { doorsSeen }: DecisionWatcher,
+): Readiness {
+  const issuers = [...keySets].map(([name, { state }]) => [name, state] as const)
+  const doors = [...doorsSeen].map(([door, seenAtMs]) => [
+    door,
+    { last_seen: new Date(seenAtMs).toISOString() },
+  ])
+  return {
+    ready: ready && !draining,
+    detail: { draining, issuers: Object.fromEntries(issuers), doors: Object.fromEntries(doors) },
+  }
+}
+
+async function scrape({ registry }: Metrics): Promise<{ contentType: string; text: string }> {
+  return { contentType: registry.contentType, text: await registry.metrics() }
+}
+
+function constant<T>(value: T): () => T {
+  return () => value
+}
+
+function randomId(): string {
+  return randomBytes(16).toString('hex')
+}
+
+async function delay(clock: Clock, ms: number): Promise<void> {
+  if (ms === 0) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  clock.after(ms, resolve)
+  await promise
+}

@@ -1,0 +1,69 @@
+import type { CommandName } from './arguments.ts'
+
+/** A variable as the help shows it. */
+export interface VariableHelp {
+  name: string
+  default?: string
+  meaning: string
+}
+
+const general = `gatepost stands beside Envoy and decides: Envoy asks for each request, gatepost answers who is calling and whether
+they may pass. Everything is configured by environment variables.
+
+Usage
+  gatepost [serve]         run beside Envoy until SIGTERM
+  gatepost check           read the configuration, try every dependency, say what would fail
+  gatepost COMMAND --help  more on one command
+  gatepost --version
+
+Try it
+  GATEPOST_AUTH=none gatepost                   let everybody pass, to see Envoy and Gatepost meet
+  OIDC_ISSUER=https://login.example.com/ \\
+  OIDC_AUDIENCE=https://api.example.com gatepost
+                                                let bearers of your issuer's tokens pass
+  curl localhost:9002/readyz                    is it ready, and which doors has Envoy used?
+
+Envoy's side of it is envoy/ext-authz.yaml in this package.
+
+Exit codes
+  0 fine   1 a check failed   64 usage   69 a dependency is unreachable   78 configuration, or Node.js older than 24
+`
+
+const check = `gatepost check reads the same environment as serve and tries it out: the configuration, the keys of each issuer, and
+whether a gatepost runs on the admin address and Envoy has found its doors. One line each; it changes nothing.
+
+  gatepost check && gatepost serve
+
+Exit codes
+  0 all is well   1 a check failed   69 an issuer is unreachable   78 the configuration has problems (all are listed)
+`
+
+const serve = `gatepost serve listens for Envoy on GATEPOST_GRPC_ADDRESS and for you on GATEPOST_ADMIN_ADDRESS
+(/healthz, /readyz, /metrics). Logs go to stderr. SIGTERM drains: health says NOT_SERVING, calls under way finish, exit 0.
+
+An empty variable counts as unset. Durations: 250ms 10s 1m 1h. Lists: by comma.
+
+`
+
+/** Writes the help of a command, or of all. */
+export function helpText(command: CommandName | undefined, variables: readonly VariableHelp[]): string {
+  if (command === 'check') return check
+  return command === 'serve' ? serve + variables.map(variableHelp).join('\n') : general
+}
+
+function variableHelp({ name, default: fallback, meaning }: VariableHelp): string {
+  const standard = fallback ? ` (${fallback})` : ''
+  return `  ${name}${standard}\n      ${wrap(meaning.replaceAll('`', ''), 100).join('\n      ')}\n`
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line.length + word.length + 1 > width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}

@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs'
+import { startApp } from './app.ts'
+import { type CommandName, parseArguments } from './cli/arguments.ts'
+import { runChecks } from './cli/check.ts'
+import { helpText } from './cli/help.ts'
+import { DataDirUnavailable } from './config/data-dir.ts'
+import { readSettings, type Settings } from './config/settings.ts'
+import { describeVariables } from './config/variables.ts'
+import type { Clock } from './core/clock.ts'
+import { exitCodes } from './core/exit-codes.ts'
+import { CannotListen } from './core/listen.ts'
+import { createLoggers } from './observability/logger.ts'
+import { probesOf } from './probes.ts'
+
+const systemClock: Clock = {
+  now: Date.now,
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs).unref()
+    return () => clearTimeout(timer)
+  },
+}
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(argv: readonly string[]): Promise<number> {
+  const invocation = parseArguments(argv)
+  switch (invocation.kind) {
+    case 'version':
+      return answer(`gatepost ${version()}\n`)
+    case 'help':
+      return answer(helpText(invocation.command, describeVariables()))
+    case 'misuse':
+      return complain(`${invocation.problem}. Try gatepost --help\n`, exitCodes.usage)
+    case 'run':
+      return run(invocation.command)
+  }
+}
+
+async function run(command: CommandName): Promise<number> {
+  const read = readSettings(process.env)
+  if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
+  switch (command) {
+    case 'serve':
+      return serve(read.settings)
+    case 'check':
+      return runChecks(probesOf(read.settings), (text) => process.stdout.write(text))
+  }
+}
+
+/** Runs until a signal asks for the end; a second one does not wait for it. */
+async function serve(settings: Settings): Promise<number> {
+  const loggers = createLoggers(settings.log)
+  const asked = stopSignal()
+  try {
+    const app = await startApp(settings, {
+      clock: systemClock,
+      monotonicMs: () => performance.now(),
+      loggers,
+    })
+    // A fault that nobody foresaw belongs to one request; the others go on.
+    process.on('uncaughtException', app.unforeseen)
+    process.on('unhandledRejection', app.unforeseen)
+    await asked
+    await app.stop()
+    return exitCodes.ok
+  } catch (error) {
+    if (error instanceof CannotListen || error instanceof DataDirUnavailable) {
+      return complain(listProblems([error.message]), exitCodes.configuration)
+    }
+    throw error
+  } finally {
+    loggers.flush()
+  }
+}
+
+function stopSignal(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      resolve()
+      process.once(signal, () => process.exit(exitCodes.failed))
+    })
+  }
+  return promise
+}
+
+function listProblems(problems: readonly string[]): string {
+  const title =
+    problems.length === 1
+      ? 'The configuration has a problem'
+      : `The configuration has ${problems.length} problems`
+  return `${title}:\n${problems.map((problem) => `- ${problem.replaceAll('\n', '\n  ')}\n`).join('')}`
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
+}
+
+function answer(text: string): number {
+  process.stdout.write(text)
+  return exitCodes.ok
+}
+
+function complain(text: string, exitCode: number): number {
+  process.stderr.write(text)
+  return exitCode
+}
