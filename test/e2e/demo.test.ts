@@ -1,0 +1,29 @@
+import { fileURLToPath } from 'node:url'
+import { expect, test } from '@jest/globals'
+import { run } from '../support/process.ts'
+
+const INSTALL_AND_WALK_MS = 300_000
+const main = fileURLToPath(new URL('../../demo/main.ts', import.meta.url))
+
+function demo(...args: string[]): Promise<string> {
+  return run({
+    name: 'the demo',
+    command: process.execPath,
+    args: [main, ...args],
+    limitMs: INSTALL_AND_WALK_MS,
+  })
+}
+
+test(
+  'every request of the demo goes as expected through a real Envoy',
+  async () => {
+    const output = await demo('--check', '--config', 'ext-authz', '--port', '0')
+
+    expect(output).toContain(' as expected, 0 not')
+  },
+  INSTALL_AND_WALK_MS,
+)
+
+test('the demo names the configurations there are when asked for another', async () => {
+  await expect(demo('--config', 'no-such')).rejects.toThrow(/exit code 64.*\n.*choose one of ext-authz/)
+})
