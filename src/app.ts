@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
 import { createAuthenticator } from './auth/authenticator.ts'
@@ -11,22 +11,32 @@ import { TokenCache } from './auth/token-cache.ts'
 import { createIssuerVerifier } from './auth/verifier.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
 import { type IssuerSettings, mayFetch, type Settings } from './config/settings.ts'
+import { CannotStart } from './core/cannot-start.ts'
 import type { Clock } from './core/clock.ts'
-import { createGateway } from './core/gateway.ts'
+import { createGateway, type Gateway } from './core/gateway.ts'
 import { showAddress } from './core/listen.ts'
 import type { Logger } from './core/log.ts'
 import { createRoutes } from './core/routes.ts'
+import { createAccessLog } from './envoy/access-log.ts'
 import { createExtAuthz } from './envoy/ext-authz.ts'
+import { createExtProc } from './envoy/ext-proc.ts'
+import { createSeal } from './envoy/seal.ts'
 import { startGrpcServer } from './envoy/server.ts'
+import { createBus, type OnDrop } from './events/bus.ts'
+import { type LogSink, openLogSink } from './events/log-sink.ts'
 import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
 import type { Loggers } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { createOutcomeRecorder } from './observability/outcomes.ts'
 
 /** Bounds of one fetch of keys or of a discovery document. */
 const keyFetchBounds = { timeoutMs: 5_000, maxBytes: 512 * 1024 }
 
 /** Bounds of the cache of verified tokens: some tens of megabytes at the most. */
 const tokenCacheBounds = { maxTokens: 20_000, maxCharacters: 32 * 1024 * 1024 }
+
+/** The most events between the request path and the sinks. */
+const busCapacity = 100_000
 
 /** What the process around the application gives it. */
 export interface Surroundings {
@@ -50,7 +60,7 @@ export interface App {
 /**
  * Puts the concrete parts together and starts them. Resolves once Gatepost is ready: it listens, and the keys of each
  * issuer are loaded or their first fetch has failed.
- * @throws CannotListen, DataDirUnavailable
+ * @throws CannotStart
  */
 export async function startApp(settings: Settings, surroundings: Surroundings): Promise<App> {
   const { clock, monotonicMs, loggers } = surroundings
@@ -62,42 +72,28 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   opening.defer(() => dataDir?.close())
   const adminToken = settings.admin.token ?? constant(writeAdminToken((dataDir as DataDir).path))
 
-  const cache = new TokenCache({
-    ...tokenCacheBounds,
-    ttlMs: settings.tokens.cacheTtlMs,
-    clockSkewMs: settings.tokens.clockSkewSeconds * 1_000,
-  })
-  const keySets = new Map<string, KeySet>()
   const metrics = createMetrics({
-    cachedTokens: () => cache.size,
-    issuers: () => [...keySets].map(([name, { state }]) => [name, state] as const),
+    cachedTokens: () => auth.cache.size,
+    issuers: () => keyStates(auth.keySets),
+    eventsWaiting: () => events.bus.depth,
+    eventLogBytes: () => events.log?.bufferedBytes ?? 0,
+  })
+  const events = openEvents(settings, surroundings, metrics)
+  opening.defer(() => events.close())
+  const auth = openAuth(settings, surroundings, metrics, dataDir)
+  opening.defer(() => auth.close())
+
+  const gateway = createGateway({
+    routes: createRoutes(settings.defaults),
+    authenticate: auth.authenticate,
+    publish: events.bus.publish,
+    onOutcome: createOutcomeRecorder(metrics),
+    randomId,
   })
   const watcher = createDecisionWatcher({ metrics, logger: loggers.named('decision'), now: clock.now })
 
-  const specs = settings.issuers.map(issuerSpec)
-  for (const spec of specs) {
-    const logger = loggers.named('auth')
-    const store = dataDir && fileKeyStore(dataDir.path, spec.issuer, logger)
-    const keySet = createKeySet(spec, settings.allowPlaintext, { clock, logger, metrics, store })
-    keySets.set(spec.name, keySet)
-    opening.defer(() => keySet.close())
-  }
-
-  const authenticate = createAuthenticator({
-    verifiers: specs.map((spec) =>
-      createIssuerVerifier(spec, keySets.get(spec.name) as KeySet, settings.tokens.clockSkewSeconds),
-    ),
-    cache,
-    observer: {
-      cacheHit: () => metrics.tokenCacheHits.inc(),
-      cacheMiss: () => metrics.tokenCacheMisses.inc(),
-      refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
-    },
-  })
-  const { decide } = createGateway({ routes: createRoutes(settings.defaults), authenticate, randomId })
-
   const stage = { ready: false, draining: false }
-  const readiness = () => describe(stage, keySets, watcher)
+  const readiness = () => describe(stage, auth.keySets, watcher)
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
   const admin = await startAdminServer(settings.admin.address, { ...http, token: adminToken })
   opening.defer(() => admin.close())
@@ -106,13 +102,13 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
 
   const grpc = await startGrpcServer({
     ...settings.grpc,
-    check: createExtAuthz({ decide, observer: watcher, now: clock.now }),
+    ...createDoors(settings, surroundings, gateway, watcher, metrics),
     onReply: watcher.replied,
     monotonicMs,
   })
   opening.defer(() => grpc.close(settings.drain.timeoutMs))
 
-  await Promise.all([...keySets.values()].map((keySet) => keySet.start()))
+  await auth.start()
   stage.ready = true
   grpc.health.serving = true
   log.info(
@@ -121,7 +117,8 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       admin_address: showAddress(admin.address),
       ...(status && { status_address: showAddress(status.address) }),
       auth: settings.defaults.auth,
-      issuers: specs.map(({ issuer }) => issuer),
+      issuers: settings.issuers.map((issuer) => issuerSpec(issuer).issuer),
+      observer: settings.observer,
     },
     'ready',
   )
@@ -140,6 +137,113 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       await running.disposeAsync()
       log.info({}, 'stopped')
     },
+  }
+}
+
+/** Everything that says who is calling. */
+function openAuth(
+  settings: Settings,
+  { clock, loggers }: Surroundings,
+  metrics: Metrics,
+  dataDir: DataDir | undefined,
+) {
+  const logger = loggers.named('auth')
+  const { cacheTtlMs: ttlMs, clockSkewSeconds } = settings.tokens
+  const cache = new TokenCache({ ...tokenCacheBounds, ttlMs, clockSkewMs: clockSkewSeconds * 1_000 })
+  const issuers = settings.issuers.map(issuerSpec).map((spec) => {
+    const store = dataDir && fileKeyStore(dataDir.path, spec.issuer, logger)
+    return { spec, keySet: createKeySet(spec, settings.allowPlaintext, { clock, logger, metrics, store }) }
+  })
+  const keySets = new Map(issuers.map(({ spec, keySet }) => [spec.name, keySet]))
+  const authenticate = createAuthenticator({
+    verifiers: issuers.map(({ spec, keySet }) => createIssuerVerifier(spec, keySet, clockSkewSeconds)),
+    cache,
+    observer: {
+      cacheHit: () => metrics.tokenCacheHits.inc(),
+      cacheMiss: () => metrics.tokenCacheMisses.inc(),
+      refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
+    },
+  })
+  return {
+    authenticate,
+    cache,
+    keySets,
+    start: () => Promise.all([...keySets.values()].map((keySet) => keySet.start())),
+    async close() {
+      await Promise.all([...keySets.values()].map((keySet) => keySet.close()))
+    },
+  }
+}
+
+/** The way of events from the request path to whoever wants them. */
+function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics: Metrics) {
+  const logger = loggers.named('events')
+  const onDrop: OnDrop = (sink, type) => metrics.eventsDropped.inc({ sink, type })
+  const log = eventsLog === undefined ? undefined : openEventLog(eventsLog, onDrop, logger)
+  const bus = createBus({
+    sinks: log ? [log] : [],
+    capacity: busCapacity,
+    newId: randomUUID,
+    defer: setImmediate,
+    onPublished: (type) => metrics.events.inc({ type }),
+    onDrop,
+  })
+  return {
+    bus,
+    log,
+    close() {
+      bus.flush()
+      log?.close()
+    },
+  }
+}
+
+function openEventLog(target: string, onDrop: OnDrop, logger: Logger): LogSink {
+  try {
+    return openLogSink(target, onDrop, (error) => logger.error({ exception: error }, 'event log not written'))
+  } catch (error) {
+    throw new CannotStart(`GATEPOST_EVENTS_LOG: cannot open ${JSON.stringify(target)}`, error)
+  }
+}
+
+/** The doors by which Envoy comes in. */
+function createDoors(
+  { clientAddress, observer: wanted }: Settings,
+  { clock, loggers }: Surroundings,
+  { decide, observe }: Gateway,
+  watcher: DecisionWatcher,
+  metrics: Metrics,
+) {
+  const seal = createSeal()
+  const toOne = oneObserver(wanted, observe, metrics, loggers.named('observer'))
+  const common = { decide, observer: watcher, seal, clientAddress, now: clock.now }
+  return {
+    check: createExtAuthz(common),
+    process: createExtProc({ ...common, observe: toOne }),
+    takeBatch: createAccessLog({
+      observe: toOne,
+      onIgnored: (why, count) => metrics.ignoredOutcomes.inc({ why }, count),
+      seal,
+      clientAddress,
+    }),
+  }
+}
+
+/** Lets the declared observer through; what a second one tells would count every request twice. */
+function oneObserver(
+  wanted: Settings['observer'],
+  observe: Gateway['observe'],
+  metrics: Metrics,
+  logger: Logger,
+): Gateway['observe'] {
+  const warned = new Set<string>()
+  return (outcome) => {
+    const { observer } = outcome
+    if (observer === wanted) return observe(outcome)
+    metrics.ignoredOutcomes.inc({ why: observer })
+    if (warned.has(observer)) return
+    warned.add(observer)
+    logger.warn({ observer, wanted }, 'a second observer is attached; GATEPOST_OBSERVER says whom to believe')
   }
 }
 
@@ -185,7 +289,7 @@ function createKeySet(
 
 /**
  * Takes the data folder: a duty where the admin token must be written, a help where only keys are kept in it.
- * @throws DataDirUnavailable where it is a duty.
+ * @throws CannotStart where it is a duty.
  */
 function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
   const isDuty = settings.admin.token === undefined
@@ -204,7 +308,7 @@ function describe(
   keySets: ReadonlyMap<string, KeySet>,
   { doorsSeen }: DecisionWatcher,
 ): Readiness {
-  const issuers = [...keySets].map(([name, { state }]) => [name, state] as const)
+  const issuers = keyStates(keySets)
   const doors = [...doorsSeen].map(([door, seenAtMs]) => [
     door,
     { last_seen: new Date(seenAtMs).toISOString() },
@@ -213,6 +317,10 @@ function describe(
     ready: ready && !draining,
     detail: { draining, issuers: Object.fromEntries(issuers), doors: Object.fromEntries(doors) },
   }
+}
+
+function keyStates(keySets: ReadonlyMap<string, KeySet>) {
+  return [...keySets].map(([name, { state }]) => [name, state] as const)
 }
 
 async function scrape({ registry }: Metrics): Promise<{ contentType: string; text: string }> {

@@ -3,12 +3,11 @@ import { startApp } from './app.ts'
 import { type CommandName, parseArguments } from './cli/arguments.ts'
 import { runChecks } from './cli/check.ts'
 import { helpText } from './cli/help.ts'
-import { DataDirUnavailable } from './config/data-dir.ts'
 import { readSettings, type Settings } from './config/settings.ts'
 import { describeVariables } from './config/variables.ts'
+import { CannotStart } from './core/cannot-start.ts'
 import type { Clock } from './core/clock.ts'
 import { exitCodes } from './core/exit-codes.ts'
-import { CannotListen } from './core/listen.ts'
 import { createLoggers } from './observability/logger.ts'
 import { probesOf } from './probes.ts'
 
@@ -20,7 +19,8 @@ const systemClock: Clock = {
   },
 }
 
-process.exitCode = await main(process.argv.slice(2))
+// Not process.exitCode: a peer that never closes its connection would keep the process.
+process.exit(await main(process.argv.slice(2)))
 
 async function main(argv: readonly string[]): Promise<number> {
   const invocation = parseArguments(argv)
@@ -64,7 +64,7 @@ async function serve(settings: Settings): Promise<number> {
     await app.stop()
     return exitCodes.ok
   } catch (error) {
-    if (error instanceof CannotListen || error instanceof DataDirUnavailable) {
+    if (error instanceof CannotStart) {
       return complain(listProblems([error.message]), exitCodes.configuration)
     }
     throw error

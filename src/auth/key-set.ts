@@ -90,8 +90,11 @@ export class KeySet {
 
   /** Takes up the keys of an earlier run, then fetches. Resolves when the first fetch has ended, well or not. */
   async start(): Promise<void> {
-    const stored = this.#parts.store?.load()
-    if (stored && this.#isFresh(stored.fetchedAtMs)) await this.#adopt(stored).catch(() => undefined)
+    const { store, clock } = this.#parts
+    const stored = store?.load()
+    // A time that is yet to come is a clock set back or a file tampered with: it would keep the keys for ever.
+    const isPast = stored !== undefined && stored.fetchedAtMs <= clock.now()
+    if (isPast && this.#isFresh(stored.fetchedAtMs)) await this.#adopt(stored).catch(() => undefined)
     await this.#fetch()
   }
 
@@ -199,7 +202,9 @@ export class KeySet {
       throw new Error(`Cannot use the key set of issuer ${name}: ${reasons}`)
     }
     const known = new Map(this.#keys.map((key) => [key.fingerprint, key]))
-    const next = keys.map((key) => known.get(key.fingerprint) ?? key)
+    // By fingerprint, so that a key which is published twice is one key.
+    const published = new Map(keys.map((key) => [key.fingerprint, known.get(key.fingerprint) ?? key]))
+    const next = [...published.values()]
     const changed = next.length !== known.size || next.some((key) => !known.has(key.fingerprint))
     for (const key of this.#keys) key.active = next.includes(key)
     this.#keys = next

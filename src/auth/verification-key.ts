@@ -69,22 +69,25 @@ function keyIdOf({ kid }: JWK): string | undefined {
   return typeof kid === 'string' ? kid : undefined
 }
 
+/** Whatever is in the entry, it costs its neighbours nothing: an entry that cannot even be read is refused. */
 async function importKey(jwk: JWK, algorithms: readonly string[]): Promise<VerificationKey | string> {
-  const keyId = keyIdOf(jwk)
-  const objection = objectionTo(jwk)
-  if (objection) return objection
-  const fitting = algorithms.filter((algorithm) => fits(jwk, algorithm))
-  if (fitting.length === 0) return `no accepted algorithm fits ${jwk.alg ?? jwk.crv ?? jwk.kty}`
   try {
-    const thumbprint = await calculateJwkThumbprint(jwk)
-    const imported = await Promise.all(fitting.map(async (alg) => [alg, await importOne(jwk, alg)] as const))
-    const weakness = weaknessOf(imported[0]?.[1])
-    if (weakness) return weakness
-    const fingerprint = [keyId, thumbprint, ...fitting].join(' ')
-    return { keyId, byAlgorithm: new Map(imported), fingerprint, active: true }
+    return objectionTo(jwk) ?? (await importFitting(jwk, algorithms))
   } catch (error) {
     return `unreadable: ${error instanceof Error ? error.message : 'not a key'}`
   }
+}
+
+async function importFitting(jwk: JWK, algorithms: readonly string[]): Promise<VerificationKey | string> {
+  const keyId = keyIdOf(jwk)
+  const fitting = algorithms.filter((algorithm) => fits(jwk, algorithm))
+  if (fitting.length === 0) return `no accepted algorithm fits ${jwk.alg ?? jwk.crv ?? jwk.kty}`
+  const thumbprint = await calculateJwkThumbprint(jwk)
+  const imported = await Promise.all(fitting.map(async (alg) => [alg, await importOne(jwk, alg)] as const))
+  const weakness = weaknessOf(imported[0]?.[1])
+  if (weakness) return weakness
+  const fingerprint = [keyId, thumbprint, ...fitting].join(' ')
+  return { keyId, byAlgorithm: new Map(imported), fingerprint, active: true }
 }
 
 function objectionTo(jwk: JWK): string | undefined {
@@ -97,8 +100,12 @@ function objectionTo(jwk: JWK): string | undefined {
     .find((member) => member in jwk && !own.includes(member))
   if (foreign) return `a mixed key: ${jwk.kty} with "${foreign}"`
   if (jwk.use !== undefined && jwk.use !== 'sig') return `for use ${JSON.stringify(jwk.use)}`
-  if (jwk.key_ops !== undefined && !jwk.key_ops.includes('verify')) return 'not for verifying'
+  if (jwk.key_ops !== undefined && !isListWith(jwk.key_ops, 'verify')) return 'not for verifying'
   return undefined
+}
+
+function isListWith(value: unknown, entry: string): boolean {
+  return Array.isArray(value) && value.includes(entry)
 }
 
 /** Whether a key may verify an algorithm: by its own `alg` where it has one, else by type and curve. */
@@ -124,8 +131,11 @@ function weaknessOf(key: CryptoKey | undefined): string | undefined {
   if (modulusLength === undefined) return undefined
   if (modulusLength < minRsaBits) return `too weak: ${modulusLength} bits`
   if (modulusLength > maxRsaBits) return `too large: ${modulusLength} bits`
-  const exponent = Buffer.from(publicExponent ?? [])
-    .toString('hex')
-    .replace(/^0+/, '')
-  return exponent === '1' || exponent === '' ? 'too weak: public exponent 1' : undefined
+  return exponentWeakness(BigInt(`0x0${Buffer.from(publicExponent ?? []).toString('hex')}`))
+}
+
+// RFC 8017 §3.1: odd and at least 3. The upper bound keeps one signature check cheap.
+function exponentWeakness(exponent: bigint): string | undefined {
+  if (exponent < 3n || exponent % 2n === 0n) return `too weak: public exponent ${exponent}`
+  return exponent < 2n ** 64n ? undefined : 'too large: the public exponent'
 }

@@ -39,7 +39,7 @@ Exit codes
 `
 
 const serve = `gatepost serve listens for Envoy on GATEPOST_GRPC_ADDRESS and for you on GATEPOST_ADMIN_ADDRESS
-(/healthz, /readyz, /metrics). Logs go to stderr. SIGTERM drains: health says NOT_SERVING, calls under way finish, exit 0.
+(/healthz, /readyz, /metrics). Logs go to stderr. SIGTERM drains: health says NOT_SERVING, calls finish, exit 0.
 
 An empty variable counts as unset. Durations: 250ms 10s 1m 1h. Lists: by comma.
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { CannotStart } from '../core/cannot-start.ts'
 
 /** The folder that Gatepost keeps things in, held by this process alone until it is closed. */
 export interface DataDir {
@@ -9,9 +10,9 @@ export interface DataDir {
 }
 
 /** A data folder that cannot be had; its message says what to do. */
-export class DataDirUnavailable extends Error {
+export class DataDirUnavailable extends CannotStart {
   constructor(path: string, why: string, cause: unknown) {
-    super(`GATEPOST_DATA_DIR: cannot use ${JSON.stringify(path)}: ${why}`, { cause })
+    super(`GATEPOST_DATA_DIR: cannot use ${JSON.stringify(path)}: ${why}`, cause)
     this.name = 'DataDirUnavailable'
   }
 }

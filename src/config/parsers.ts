@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import { isScope, splitList } from '../core/routes.ts'
 
@@ -54,6 +55,13 @@ export function scopes(value: string): readonly string[] {
   return list
 }
 
+/** A list by commas with at least one entry. */
+export function list(value: string): readonly string[] {
+  const entries = splitList(value)
+  if (entries.length === 0) throw new Unfit('a list by commas')
+  return entries
+}
+
 /** The audiences that a token may be meant for, by commas; `*` alone leaves the audience unchecked. */
 export function audiences(value: string): readonly string[] | 'any' {
   const list = splitList(value)
@@ -71,8 +79,8 @@ export function fileMode(value: string): number {
 
 /** `host:port`, with the host of IPv6 in brackets. */
 export function tcpAddress(value: string): TcpAddress {
-  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:/\s[\]]+)):(\d{1,5})$/.exec(value) ?? []
-  const host = bracketed ?? plain
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:/\s[\]]+)):(\d{1,5})$/.exec(value) ?? []
+  const host = isIPv6(bracketed ?? '') ? bracketed : plain
   const port = Number(digits)
   if (host === undefined || port > 65_535) throw new Unfit('host:port, such as 127.0.0.1:9001 or [::1]:9001')
   return { kind: 'tcp', host, port }
@@ -85,7 +93,9 @@ const maxSocketPathBytes = 107
 export function listenAddress(value: string): ListenAddress {
   if (!value.startsWith('unix:')) return tcpAddress(value)
   const path = value.slice('unix:'.length).replace(/^\/\/(?=\/)/, '')
-  if (path.startsWith('/') && Buffer.byteLength(path) <= maxSocketPathBytes) return { kind: 'unix', path }
+  // `unix://run/x.sock` would be the socket /x.sock of a host "run".
+  const isAbsolute = /^\/(?!\/)/.test(path)
+  if (isAbsolute && Buffer.byteLength(path) <= maxSocketPathBytes) return { kind: 'unix', path }
   throw new Unfit(`unix: and an absolute path of at most ${maxSocketPathBytes} bytes`)
 }
 

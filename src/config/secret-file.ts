@@ -1,20 +1,21 @@
 import { readFileSync, statSync } from 'node:fs'
+import { type Parser, Unfit } from './parsers.ts'
 
 /** Gives a secret's current value. */
 export type Secret = () => string
 
 /**
  * Follows a secret in a file: reread when the file changes, as mounted Kubernetes secrets do. Where it cannot be read
- * or has become empty, the last good value stays.
+ * or no longer does, the last good value stays.
  */
-export function secretFile(path: string, first: string): Secret {
+export function secretFile(path: string, first: string, parse: Parser<string>): Secret {
   let value = first
   let seen = stamp(path)
   return () => {
     const now = stamp(path)
     if (now !== undefined && now !== seen) {
       seen = now
-      value = read(path) || value
+      value = read(path, parse) ?? value
     }
     return value
   }
@@ -29,10 +30,11 @@ function stamp(path: string): string | undefined {
   }
 }
 
-function read(path: string): string {
+function read(path: string, parse: Parser<string>): string | undefined {
   try {
-    return readFileSync(path, 'utf8').trim()
-  } catch {
-    return ''
+    return parse(readFileSync(path, 'utf8').trim())
+  } catch (error) {
+    if (error instanceof Unfit || (error as { code?: string }).code !== undefined) return undefined
+    throw error
   }
 }

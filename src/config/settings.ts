@@ -3,14 +3,14 @@ import type { AuthMode } from '../core/routes.ts'
 import { type Environment, type Problem, readEnvironment } from './environment.ts'
 import { isLoopback } from './parsers.ts'
 import { type Secret, secretFile } from './secret-file.ts'
-import type { Values } from './variables.ts'
+import { type Values, variables } from './variables.ts'
 
 /** Audiences of which a token must name one; `any` leaves the audience unchecked. */
 export type Audiences = readonly string[] | 'any'
 
 /** Everything the environment decides, checked. Durations in milliseconds unless the name says otherwise. */
 export interface Settings {
-  grpc: { address: ListenAddress; socketMode: number }
+  grpc: { address: ListenAddress; socketMode: number; tls?: TlsSettings }
   admin: { address: TcpAddress; token?: Secret }
   /** The second listener, open to everyone and with nothing to hide. */
   statusAddress?: TcpAddress
@@ -19,10 +19,25 @@ export interface Settings {
   /** What a route asks for where nothing stronger speaks. */
   defaults: { auth: AuthMode; scopes: readonly string[] }
   issuers: IssuerSettings[]
+  /** By which source a client's address is known. */
+  clientAddress: Values['GATEPOST_CLIENT_ADDRESS']
+  /** Who tells how requests ended; `none` for nobody. */
+  observer: Values['GATEPOST_OBSERVER']
+  /** Where events go as JSON lines: `stdout`, or the path of a file. */
+  eventsLog?: string
   /** Whether keys may be fetched over plain http beyond loopback. */
   allowPlaintext: boolean
   tokens: { cacheTtlMs: number; clockSkewSeconds: number }
   log: { level: Values['LOG_LEVEL']; format: Values['LOG_FORMAT'] }
+}
+
+/** mTLS of the gRPC listener; all files are PEM. */
+export interface TlsSettings {
+  certFile: string
+  keyFile: string
+  clientCaFile: string
+  /** Subject alternative names of which a client must have one; absent if any certificate of the authorities will do. */
+  clientNames?: readonly string[]
 }
 
 /** An issuer as the environment describes it. */
@@ -48,14 +63,22 @@ export function readSettings(env: Environment): SettingsResult {
 
 function assemble(values: Values, issuers: IssuerSettings[], env: Environment): Settings {
   const token = adminToken(values, env)
+  const tls = tlsSettings(values)
   return {
-    grpc: { address: values.GATEPOST_GRPC_ADDRESS, socketMode: values.GATEPOST_GRPC_SOCKET_MODE },
+    grpc: {
+      address: values.GATEPOST_GRPC_ADDRESS,
+      socketMode: values.GATEPOST_GRPC_SOCKET_MODE,
+      ...(tls && { tls }),
+    },
     admin: { address: values.GATEPOST_ADMIN_ADDRESS, ...(token && { token }) },
     ...(values.GATEPOST_STATUS_ADDRESS && { statusAddress: values.GATEPOST_STATUS_ADDRESS }),
     dataDir: values.GATEPOST_DATA_DIR,
     drain: { delayMs: values.GATEPOST_DRAIN_DELAY, timeoutMs: values.GATEPOST_DRAIN_TIMEOUT },
     defaults: { auth: values.GATEPOST_AUTH, scopes: values.GATEPOST_REQUIRED_SCOPES },
     issuers,
+    clientAddress: values.GATEPOST_CLIENT_ADDRESS,
+    observer: values.GATEPOST_OBSERVER,
+    ...(values.GATEPOST_EVENTS_LOG && { eventsLog: values.GATEPOST_EVENTS_LOG }),
     allowPlaintext: values.GATEPOST_ALLOW_PLAINTEXT,
     tokens: {
       cacheTtlMs: values.GATEPOST_TOKEN_CACHE_TTL,
@@ -68,7 +91,7 @@ function assemble(values: Values, issuers: IssuerSettings[], env: Environment): 
 function adminToken({ GATEPOST_ADMIN_TOKEN: token }: Values, env: Environment): Secret | undefined {
   if (token === undefined) return undefined
   const path = env['GATEPOST_ADMIN_TOKEN_FILE']
-  return path ? secretFile(path, token) : () => token
+  return path ? secretFile(path, token, variables.GATEPOST_ADMIN_TOKEN.parse) : () => token
 }
 
 function readIssuers(values: Values, problems: Problem[]): IssuerSettings[] {
@@ -130,11 +153,32 @@ export function mayFetch(url: string, allowPlaintext: boolean): boolean {
   return parsed?.protocol === 'http:' && (allowPlaintext || isLoopback(parsed.hostname))
 }
 
+function tlsSettings(values: Values): TlsSettings | undefined {
+  const { GATEPOST_GRPC_TLS_CERT_FILE: certFile, GATEPOST_GRPC_TLS_KEY_FILE: keyFile } = values
+  const { GATEPOST_GRPC_TLS_CLIENT_CA_FILE: clientCaFile, GATEPOST_GRPC_CLIENT_NAMES: clientNames } = values
+  if (!certFile || !keyFile || !clientCaFile) return undefined
+  return { certFile, keyFile, clientCaFile, ...(clientNames && { clientNames }) }
+}
+
+const tlsFiles = [
+  'GATEPOST_GRPC_TLS_CERT_FILE',
+  'GATEPOST_GRPC_TLS_KEY_FILE',
+  'GATEPOST_GRPC_TLS_CLIENT_CA_FILE',
+] as const
+
 function checkListeners(values: Values, problems: Problem[]): void {
   const { GATEPOST_GRPC_ADDRESS: grpc, GATEPOST_GRPC_INSECURE: insecure } = values
+  const missing = tlsFiles.filter((name) => values[name] === undefined)
+  if (missing.length < tlsFiles.length) {
+    problems.push(...missing.map((name) => `${name}: mTLS needs it beside the other two files`))
+    return
+  }
+  if (values.GATEPOST_GRPC_CLIENT_NAMES) {
+    problems.push(`GATEPOST_GRPC_CLIENT_NAMES: it means nothing without ${tlsFiles.join(', ')}`)
+  }
   if (grpc.kind === 'tcp' && !isLoopback(grpc.host) && !insecure) {
     problems.push(
-      `GATEPOST_GRPC_ADDRESS: ${grpc.host} can be reached from other machines and the connection is plain text; listen on 127.0.0.1 or unix:/path, or set GATEPOST_GRPC_INSECURE=true`,
+      `GATEPOST_GRPC_ADDRESS: ${grpc.host} can be reached from other machines and the connection is plain text; set ${tlsFiles.join(', ')} for mTLS, listen on 127.0.0.1 or unix:/path, or set GATEPOST_GRPC_INSECURE=true`,
     )
   }
 }

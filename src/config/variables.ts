@@ -30,7 +30,25 @@ export const variables = {
   GATEPOST_GRPC_INSECURE: {
     parse: parse.boolean,
     default: 'false',
-    meaning: 'Allows plain-text gRPC beyond loopback and Unix sockets.',
+    meaning: 'Allows plain-text gRPC beyond loopback and Unix sockets, where mTLS is required otherwise.',
+  },
+  GATEPOST_GRPC_TLS_CERT_FILE: {
+    parse: parse.text,
+    meaning: 'Certificate chain of the gRPC listener, PEM; reread when it changes. Turns mTLS on.',
+  },
+  GATEPOST_GRPC_TLS_KEY_FILE: {
+    parse: parse.text,
+    meaning: 'Private key of the certificate, PEM; reread when it changes.',
+  },
+  GATEPOST_GRPC_TLS_CLIENT_CA_FILE: {
+    parse: parse.text,
+    meaning:
+      'Certificates of the authorities that clients must have theirs from, PEM; reread when it changes.',
+  },
+  GATEPOST_GRPC_CLIENT_NAMES: {
+    parse: parse.list,
+    meaning:
+      'Subject alternative names (DNS or URI) of which a client certificate must have one, by commas. If unset, every certificate of the authorities will do.',
   },
   GATEPOST_ADMIN_ADDRESS: {
     parse: parse.tcpAddress,
@@ -80,6 +98,22 @@ export const variables = {
     parse: parse.boolean,
     default: 'false',
     meaning: 'Allows issuers over plain `http` beyond loopback.',
+  },
+  GATEPOST_CLIENT_ADDRESS: {
+    parse: parse.choice('peer', 'envoy'),
+    default: 'peer',
+    meaning:
+      'Whose address a client has: `peer`, the one that Envoy is connected to, or `envoy`, what Envoy writes into `x-envoy-external-address` (needs `use_remote_address: true`).',
+  },
+  GATEPOST_OBSERVER: {
+    parse: parse.choice('access-log', 'ext-proc', 'none'),
+    default: 'access-log',
+    meaning:
+      'Who tells how requests ended: `access-log`, `ext-proc` or `none`. What another one tells is counted and ignored.',
+  },
+  GATEPOST_EVENTS_LOG: {
+    parse: parse.text,
+    meaning: 'Where events go as JSON lines: `stdout`, or a file that is appended to.',
   },
   AUTH0_DOMAIN: {
     parse: parse.origin,

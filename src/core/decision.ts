@@ -15,6 +15,8 @@ export interface Allow extends DecisionBase {
   kind: 'allow'
   /** How the upstream's request differs from the client's. */
   upstreamHeaders: HeaderChanges
+  /** Headers that the client gets with the upstream's response. */
+  clientHeaders: readonly (readonly [name: string, value: string])[]
 }
 
 /** The request is refused. */
@@ -36,29 +38,38 @@ export function decisionStatus(decision: Decision): number {
   return decision.kind === 'allow' ? 0 : denialRow(decision.denial).httpStatus
 }
 
-/**
- * What the observer is told of a decision, as Envoy's dynamic metadata. Absent values are left out.
- * The namespace can be written by other filters: it enriches an observation and is never believed as a verdict.
- */
-export function decisionMetadata(decision: Decision, requestId: string): Record<string, string | number> {
-  const { route, caller } = decision
-  const identity = caller.kind === 'anonymous' ? undefined : caller
-  return withoutAbsent({
-    decision_id: decision.decisionId,
-    request_id: requestId || undefined,
-    route: route.name,
-    service: route.service,
-    user_id: identity?.userId,
-    client_id: identity?.clientId,
-    issuer: identity?.issuer,
-    decision: decision.kind,
-    reason: decisionReason(decision),
-    status: decisionStatus(decision) || undefined,
-  })
+/** What the observer is told of a decision, by way of Envoy's dynamic metadata. Empty texts stand for what is absent. */
+export interface DecisionMetadata {
+  decision_id: string
+  request_id: string
+  route: string
+  service: string
+  user_id: string
+  client_id: string
+  issuer: string
+  decision: string
+  reason: string
+  /** HTTP status of a denial; 0 for an allow. */
+  status: number
 }
 
-function withoutAbsent<V>(record: Record<string, V | undefined>): Record<string, V> {
-  const present: Record<string, V> = {}
-  for (const [key, value] of Object.entries(record)) if (value !== undefined) present[key] = value
-  return present
+/**
+ * Writes what the observer is told. Every field is there, empty or not: Envoy merges metadata field by field, and one
+ * left out could be filled by a client.
+ */
+export function decisionMetadata(decision: Decision, requestId: string): DecisionMetadata {
+  const { route, caller } = decision
+  const identity = caller.kind === 'anonymous' ? undefined : caller
+  return {
+    decision_id: decision.decisionId,
+    request_id: requestId,
+    route: route.name,
+    service: route.service ?? '',
+    user_id: identity?.userId ?? '',
+    client_id: identity?.clientId ?? '',
+    issuer: identity?.issuer ?? '',
+    decision: decision.kind,
+    reason: decisionReason(decision),
+    status: decisionStatus(decision),
+  }
 }

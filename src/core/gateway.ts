@@ -1,6 +1,9 @@
-import type { Decision } from './decision.ts'
+import { authFailed } from './auth-failed.ts'
+import type { Decision, Deny } from './decision.ts'
 import { type Denial, deny, isDenial } from './denials.ts'
+import type { Publish } from './events.ts'
 import { anonymous, type Caller, identityHeaders } from './identity.ts'
+import { type Outcome, requestCompleted } from './outcome.ts'
 import type { RequestContext } from './request.ts'
 import type { RouteSpec, Routes } from './routes.ts'
 
@@ -14,31 +17,56 @@ export type Authenticate = (
 export interface GatewayParts {
   routes: Routes
   authenticate: Authenticate
+  publish: Publish
+  /** Told of each outcome beside the event; for metrics. */
+  onOutcome: (outcome: Outcome) => void
   /** 128 random bits in hex. */
   randomId: () => string
 }
 
-/** Decides over requests, whichever door they came in by. */
+/** Decides over requests and learns how they ended, whichever door they came in by. */
 export interface Gateway {
   /** @throws Fault where no verdict can be reached. */
   decide(request: RequestContext): Promise<Decision>
+  /** Takes the outcome of a request that has ended. */
+  observe(outcome: Outcome): void
 }
 
 /** Puts the steps of a decision together: route, identity, scopes. */
-export function createGateway({ routes, authenticate, randomId }: GatewayParts): Gateway {
+export function createGateway({ routes, authenticate, publish, onOutcome, randomId }: GatewayParts): Gateway {
+  function refuse(request: RequestContext, base: Omit<Deny, 'kind'>): Deny {
+    publish({
+      type: 'auth.failed',
+      atMs: request.receivedAtMs,
+      requestId: request.requestId,
+      data: authFailed(request, base),
+    })
+    return { kind: 'deny', ...base }
+  }
+
   return {
     async decide(request) {
       const route = routes.match(request.overrides)
       const decisionId = randomId()
 
       const caller = await authenticate(request, route)
-      if (isDenial(caller)) return { kind: 'deny', decisionId, route, caller: anonymous, denial: caller }
+      if (isDenial(caller)) return refuse(request, { decisionId, route, caller: anonymous, denial: caller })
 
-      const refusal = authorize(caller, route)
-      if (refusal) return { kind: 'deny', decisionId, route, caller, denial: refusal }
+      const denial = authorize(caller, route)
+      if (denial) return refuse(request, { decisionId, route, caller, denial })
 
       const upstreamHeaders = identityHeaders(caller, request.headers.keys())
-      return { kind: 'allow', decisionId, route, caller, upstreamHeaders }
+      return { kind: 'allow', decisionId, route, caller, upstreamHeaders, clientHeaders: [] }
+    },
+
+    observe(outcome) {
+      publish({
+        type: 'request.completed',
+        atMs: outcome.startedAtMs + outcome.durationMs,
+        requestId: outcome.requestId,
+        data: requestCompleted(outcome),
+      })
+      onOutcome(outcome)
     },
   }
 }

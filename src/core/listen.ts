@@ -1,3 +1,5 @@
+import { CannotStart } from './cannot-start.ts'
+
 /** Where a server listens. Port 0 lets the system choose. */
 export type ListenAddress = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string }
 
@@ -11,12 +13,13 @@ export function showAddress(address: ListenAddress): string {
 }
 
 /** A listener that could not be opened; the configuration is to blame, not the program. */
-export class CannotListen extends Error {
+export class CannotListen extends CannotStart {
   constructor(address: ListenAddress, cause: unknown) {
     const { code, message } = cause as { code?: string; message?: string }
-    super(`Cannot listen on ${showAddress(address)}: ${whyNot[code ?? ''] ?? message ?? code ?? 'unknown'}`, {
+    super(
+      `Cannot listen on ${showAddress(address)}: ${whyNot[code ?? ''] ?? message ?? code ?? 'unknown'}`,
       cause,
-    })
+    )
     this.name = 'CannotListen'
   }
 }

@@ -1,4 +1,5 @@
 import { type BearerError, type Denial, denialRow } from './denials.ts'
+import { isGrpcCall, type RequestContext } from './request.ts'
 
 /** What a refused client gets. */
 export interface DenialReply {
@@ -9,6 +10,14 @@ export interface DenialReply {
 
 /** The protection space named in every challenge (RFC 9110 §11.5). */
 const realm = 'api'
+
+/** Answers a denial in the protocol that the caller speaks. */
+export function denialReply(
+  denial: Denial,
+  request: Pick<RequestContext, 'headers' | 'requestId'>,
+): DenialReply {
+  return isGrpcCall(request) ? grpcReply(denial) : httpReply(denial, request.requestId)
+}
 
 /** Answers a denial as `application/problem+json` (RFC 9457) with the request id, and the challenge of RFC 6750. */
 export function httpReply(denial: Denial, requestId: string): DenialReply {
@@ -81,5 +90,5 @@ function quotable(text: string): string {
 
 // The gRPC-over-HTTP/2 protocol percent-encodes whatever is not printable ASCII, and the percent sign itself.
 function grpcMessage(text: string): string {
-  return text.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent)
+  return text.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent)
 }

@@ -1,7 +1,7 @@
 import type { RouteOverrides } from './routes.ts'
 
 /** The door that a request came in by; a label of the decision metrics. */
-export type Door = 'ext_authz'
+export type Door = 'ext_authz' | 'ext_proc'
 
 /**
  * One request as a door read it. Everything here but `overrides` may have been chosen by the client; the names follow
@@ -22,6 +22,8 @@ export interface RequestContext {
   headers: ReadonlyMap<string, string>
   /** What Envoy's own route says of itself. */
   overrides: RouteOverrides
+  /** The client's IP address, as far as it is known and by the source that the configuration trusts. */
+  clientAddress: string | undefined
 }
 
 /** Whether the caller speaks gRPC and so expects `grpc-status` in place of a body. */

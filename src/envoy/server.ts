@@ -1,14 +1,14 @@
 import { chmod } from 'node:fs/promises'
-import { type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js'
+import type { SecureServerOptions } from 'node:http2'
+import { Server, ServerCredentials, setLogger } from '@grpc/grpc-js'
 import { CannotListen, type ListenAddress, showAddress } from '../core/listen.ts'
-import type { Door } from '../core/request.ts'
+import type { TakeBatch } from './access-log.ts'
 import type { Check } from './ext-authz.ts'
+import type { OpenProcSession } from './ext-proc.ts'
 import { Health } from './health.ts'
 import { loadProtos } from './protos.ts'
+import { clientStream, duplex, endEndless, giveUp, type OnReply, type OpenCalls, unary } from './transport.ts'
 import { clearDeadSocket } from './unix-socket.ts'
-
-/** Told how long a door took from message to reply, in milliseconds; for metrics. */
-export type OnReply = (door: Door, tookMs: number) => void
 
 /** What the gRPC server is made of. */
 export interface GrpcServerParts {
@@ -16,6 +16,8 @@ export interface GrpcServerParts {
   /** Mode of the Unix socket's file. */
   socketMode: number
   check: Check
+  process: OpenProcSession
+  takeBatch: TakeBatch
   onReply: OnReply
   /** Milliseconds that only grow. */
   monotonicMs: () => number
@@ -39,18 +41,27 @@ const serverOptions = {
   'grpc.enable_channelz': 0,
 }
 
-const serviceNames = ['envoy.service.auth.v3.Authorization']
+/** Beyond the drain timeout: how long a peer may take to read its last status, in milliseconds. */
+const lastWordsMs = 1_000
+
+const serviceNames = [
+  'envoy.service.auth.v3.Authorization',
+  'envoy.service.ext_proc.v3.ExternalProcessor',
+  'envoy.service.accesslog.v3.AccessLogService',
+]
 
 /**
  * Opens the doors.
  * @throws CannotListen
  */
 export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServer> {
-  const { Authorization, Health: HealthService } = loadProtos()
+  // What grpc-js has to say of an error is in the error: its own lines must not stand between those of the log.
+  setLogger({ error: () => undefined, info: console.error, debug: console.error })
   const health = new Health(serviceNames)
   const server = new Server(serverOptions)
-  server.addService(Authorization, { Check: unary('ext_authz', parts.check, parts) })
-  server.addService(HealthService, health.handlers)
+  allowManyResets(server)
+  const calls: OpenCalls = { unanswered: new Set(), endless: new Set() }
+  openDoors(server, { ...parts, calls }, health)
   const address = await listen(server, parts).catch((cause: unknown) => {
     server.forceShutdown()
     throw new CannotListen(parts.address, cause)
@@ -60,9 +71,31 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
     health,
     async close(timeoutMs) {
       health.endWatches()
-      await shutDown(server, timeoutMs)
+      endEndless(calls)
+      const timer = setTimeout(() => giveUp(calls), timeoutMs)
+      await shutDown(server, showAddress(address), timeoutMs + lastWordsMs)
+      clearTimeout(timer)
     },
   }
+}
+
+function openDoors(server: Server, parts: GrpcServerParts & { calls: OpenCalls }, health: Health): void {
+  const { Authorization, ExternalProcessor, AccessLogService, Health: HealthService } = loadProtos()
+  server.addService(Authorization, { Check: unary('ext_authz', parts.check, parts) })
+  server.addService(ExternalProcessor, { Process: duplex('ext_proc', parts.process, parts) })
+  server.addService(AccessLogService, { StreamAccessLogs: clientStream(parts.takeBatch, {}, parts.calls) })
+  server.addService(HealthService, health.handlers)
+}
+
+/**
+ * Envoy ends every ext_proc stream by a reset, and Node takes a thousand of these for an attack and drops the
+ * connection with all that is under way on it. grpc-js has no option for Node's limit; the server object that it hands
+ * to `node:http2` has. The peers are our own proxies.
+ */
+function allowManyResets(server: Server): void {
+  const options = server['commonServerOptions'] as SecureServerOptions
+  options.streamResetBurst = 1_000_000
+  options.streamResetRate = 1_000_000
 }
 
 async function listen(server: Server, { address, socketMode }: GrpcServerParts): Promise<ListenAddress> {
@@ -76,37 +109,23 @@ async function listen(server: Server, { address, socketMode }: GrpcServerParts):
 function bind(server: Server, target: string): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
-    if (error) reject(error)
+    // grpc-js tells the system's error code in its message alone.
+    if (error) reject(Object.assign(error, { code: /\bE[A-Z]{3,}\b/.exec(error.message)?.[0] }))
     else resolve(port)
   })
   return promise
 }
 
-async function shutDown(server: Server, timeoutMs: number): Promise<void> {
+/**
+ * Closes every connection once its calls have ended, or when the time is up. A peer that is frozen by then may keep its
+ * half of a connection for ever: nobody waits for it.
+ */
+async function shutDown(server: Server, target: string, timeoutMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(() => {
-    server.forceShutdown()
-    resolve()
-  }, timeoutMs)
+  // Not forceShutdown: with channelz off it knows of no connection and leaves all of them open.
+  server.drain(target, timeoutMs)
   server.tryShutdown(() => resolve())
+  const timer = setTimeout(resolve, timeoutMs)
   await promise
   clearTimeout(timer)
-}
-
-/** Fits a door to grpc-js: its reply goes out, its fault becomes a status, so that Envoy's failure mode rules. */
-function unary<I, O>(
-  door: Door,
-  handle: (message: I) => Promise<O>,
-  { onReply, monotonicMs }: Pick<GrpcServerParts, 'onReply' | 'monotonicMs'>,
-): handleUnaryCall<I, O> {
-  return (call, callback) => {
-    const startedMs = monotonicMs()
-    handle(call.request)
-      .then(
-        (reply) => callback(null, reply),
-        // The door has counted and logged it.
-        () => callback({ code: status.UNAVAILABLE, details: 'no verdict: see the log of Gatepost' }),
-      )
-      .finally(() => onReply(door, monotonicMs() - startedMs))
-  }
 }

@@ -3,18 +3,17 @@ import { connect } from 'node:net'
 
 /**
  * Clears the way for a Unix socket: removes a socket file that an earlier, dead process left behind.
- * @throws Error with code EADDRINUSE where a living process answers there, or where the file is no socket.
+ * @throws Error with code EADDRINUSE where a living process answers there, and one without code where the file is no
+ * socket.
  */
 export async function clearDeadSocket(path: string): Promise<void> {
   const file = await lstat(path).catch(() => undefined)
   if (!file) return
-  if (!file.isSocket()) throw inUse('a file that is no socket stands there')
-  if (await answers(path)) throw inUse('another process listens there')
+  if (!file.isSocket()) throw new Error('a file that is no socket stands there')
+  if (await answers(path)) {
+    throw Object.assign(new Error('another process listens there'), { code: 'EADDRINUSE' })
+  }
   await unlink(path)
-}
-
-function inUse(message: string): Error {
-  return Object.assign(new Error(message), { code: 'EADDRINUSE' })
 }
 
 function answers(path: string): Promise<boolean> {

@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.ts'
 /** What is told of each request: to the metrics, and to the log. */
 export interface DecisionWatcher {
   decided(request: RequestContext, decision: Decision): void
-  faulted(request: RequestContext, error: unknown): void
+  faulted(door: Door, error: unknown, request?: RequestContext): void
   replied(door: Door, tookMs: number): void
   /** When each door last brought a request, in milliseconds since the epoch. */
   readonly doorsSeen: ReadonlyMap<Door, number>
@@ -38,13 +38,14 @@ export function createDecisionWatcher({ metrics, logger, now }: DecisionWatcherP
       logger.debug(decisionFields(request, decision, reason, now()), 'decision')
     },
 
-    faulted(request, error) {
+    faulted(door, error, request) {
       const part = faultPart(error)
-      doorsSeen.set(request.door, request.receivedAtMs)
+      doorsSeen.set(door, now())
       metrics.faults.inc({ part })
       const { write, dropped } = faultLines(now())
       if (dropped > 0) logger.error({ dropped }, 'faults not logged, there were too many')
-      if (write) logger.error({ ...requestFields(request), part, exception: error }, 'fault')
+      if (write)
+        logger.error({ ...(request ? requestFields(request) : { door }), part, exception: error }, 'fault')
     },
 
     replied(door, tookMs) {

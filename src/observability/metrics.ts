@@ -16,6 +16,10 @@ export interface IssuerGauges {
 export interface MetricSources {
   /** Tokens in the cache. */
   cachedTokens: () => number
+  /** Events waiting on the bus. */
+  eventsWaiting: () => number
+  /** Bytes that the event log has not yet written. */
+  eventLogBytes: () => number
   /** State of each issuer's keys, by the issuer's short name. */
   issuers: () => Iterable<readonly [name: string, state: IssuerGauges]>
 }
@@ -38,6 +42,22 @@ export function createMetrics(sources: MetricSources) {
     registers,
     collect() {
       this.set(sources.cachedTokens())
+    },
+  })
+  new Gauge({
+    name: 'gateway_events_waiting',
+    help: 'Events between the request path and the sinks.',
+    registers,
+    collect() {
+      this.set(sources.eventsWaiting())
+    },
+  })
+  new Gauge({
+    name: 'gateway_event_log_buffered_bytes',
+    help: 'Bytes that the event log has taken and not yet written.',
+    registers,
+    collect() {
+      this.set(sources.eventLogBytes())
     },
   })
   new Gauge({
@@ -102,6 +122,74 @@ export function createMetrics(sources: MetricSources) {
       name: 'gateway_issuer_fetches_total',
       help: 'Fetches of keys, by issuer and result (ok or failed).',
       labelNames: ['issuer', 'result'],
+      registers,
+    }),
+    requests: new Counter({
+      name: 'gateway_requests_total',
+      help: 'Requests that have ended, by method, route and the status that the client got.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    }),
+    requestDuration: new Histogram({
+      name: 'gateway_request_duration_seconds',
+      help: 'Time from the first byte received to the last byte sent, by method and route.',
+      labelNames: ['method', 'route'],
+      buckets: durationBuckets,
+      registers,
+    }),
+    consumerRequests: new Counter({
+      name: 'gateway_consumer_requests_total',
+      help: 'Requests that have ended, by client id (anonymous where there is none), route and status.',
+      labelNames: ['client_id', 'route', 'status'],
+      registers,
+    }),
+    bandwidth: new Counter({
+      name: 'gateway_bandwidth_bytes_total',
+      help: 'Bytes of headers and bodies between client and Envoy, by route and direction (in or out).',
+      labelNames: ['route', 'direction'],
+      registers,
+    }),
+    upstreamDuration: new Histogram({
+      name: 'gateway_upstream_duration_seconds',
+      help: 'Time from the first byte sent to the upstream to the last byte of its answer, by service.',
+      labelNames: ['service'],
+      buckets: durationBuckets,
+      registers,
+    }),
+    cacheHits: new Counter({
+      name: 'gateway_cache_hits_total',
+      help: 'Responses that an HTTP cache had, by route; told by Cache-Status, Age or X-Cache.',
+      labelNames: ['route'],
+      registers,
+    }),
+    cacheMisses: new Counter({
+      name: 'gateway_cache_misses_total',
+      help: 'Responses that an HTTP cache had to fetch, by route.',
+      labelNames: ['route'],
+      registers,
+    }),
+    observedFaults: new Counter({
+      name: 'gateway_observed_faults_total',
+      help: 'Requests that Envoy served without a verdict, by what became of them (refused or passed).',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    ignoredOutcomes: new Counter({
+      name: 'gateway_ignored_outcomes_total',
+      help: 'Outcomes that nobody asked for, by why: tcp, intermediate, or the name of a second observer.',
+      labelNames: ['why'],
+      registers,
+    }),
+    events: new Counter({
+      name: 'gateway_events_total',
+      help: 'Events that happened, by type.',
+      labelNames: ['type'],
+      registers,
+    }),
+    eventsDropped: new Counter({
+      name: 'gateway_events_dropped_total',
+      help: 'Events lost for want of room, by where (bus or a sink) and type.',
+      labelNames: ['sink', 'type'],
       registers,
     }),
   }

@@ -1,0 +1,24 @@
+import type { Deny } from './decision.ts'
+import type { AuthFailed } from './events.ts'
+import { pathWithoutQuery, type RequestContext } from './request.ts'
+import { maxEventPathBytes, truncateUtf8 } from './text.ts'
+
+/** The event of a caller who was refused. What is not known is left out. */
+export function authFailed(
+  request: RequestContext,
+  { denial, route, caller }: Omit<Deny, 'kind'>,
+): AuthFailed {
+  return {
+    reason: denial.reason,
+    path: truncateUtf8(pathWithoutQuery(request.path), maxEventPathBytes),
+    ...(request.clientAddress !== undefined && { client_ip: request.clientAddress }),
+    token_type: tokenType(request.headers.get('authorization')),
+    route: route.name,
+    ...(caller.kind === 'token' && { issuer: caller.issuer }),
+  }
+}
+
+function tokenType(authorization: string | undefined): AuthFailed['token_type'] {
+  if (authorization === undefined) return 'none'
+  return /^ *bearer /i.test(authorization) ? 'bearer' : 'other'
+}

@@ -1,0 +1,73 @@
+/** A caller was refused for who they are, or are not. */
+export interface AuthFailed {
+  /** A reason of the denials table. */
+  reason: string
+  /** Without query. */
+  path: string
+  client_ip?: string
+  /** What stood in `authorization`: nothing, a bearer token, or something else. */
+  token_type: 'none' | 'bearer' | 'other'
+  route: string
+  /** The issuer of the token, once its signature held. */
+  issuer?: string
+}
+
+/** A request has ended; one for each that the observer sees, denials included. */
+export interface RequestCompleted {
+  method: string
+  /** Without query, at most 2 KiB. */
+  path: string
+  /** The status that the client got; 0 where it got none. */
+  status_code: number
+  duration_ms: number
+  user_id?: string
+  client_ip?: string
+  /** At most 512 bytes. */
+  user_agent?: string
+  upstream_service?: string
+  cache_status?: 'hit' | 'miss'
+  route: string
+  client_id?: string
+  /** Gatepost's verdict; `fault` where there was none and Envoy's `failure_mode_allow` ruled, `none` where none was asked for. */
+  decision: 'allow' | 'deny' | 'fault' | 'none'
+  bytes_in?: number
+  bytes_out?: number
+  /** Envoy's short names. */
+  response_flags?: string[]
+  /** W3C trace id, 32 hex digits. */
+  trace_id?: string
+}
+
+/** The data of each event type. */
+export interface EventData {
+  'auth.failed': AuthFailed
+  'request.completed': RequestCompleted
+}
+
+/** The name of an event. */
+export type EventType = keyof EventData
+
+/** An event as it leaves Gatepost: JSON of at most 16 KiB. */
+export interface GatewayEvent<T extends EventType = EventType> {
+  /** Ours, and unique. */
+  id: string
+  event_type: T
+  /** When it happened; RFC 3339, UTC. */
+  timestamp: string
+  /** For correlation only: a client can choose it. */
+  request_id?: string
+  data: EventData[T]
+}
+
+/** What a part hands over to be told to the world. */
+export interface Happening<T extends EventType = EventType> {
+  type: T
+  /** Milliseconds since the epoch. */
+  atMs: number
+  /** Empty if there is none. */
+  requestId: string
+  data: EventData[T]
+}
+
+/** Takes an event. It never waits and never throws. */
+export type Publish = <T extends EventType>(happening: Happening<T>) => void

@@ -1,0 +1,79 @@
+import type { RequestCompleted } from './events.ts'
+import { pathWithoutQuery } from './request.ts'
+import { maxEventPathBytes, truncateUtf8 } from './text.ts'
+
+/** Who tells Gatepost how requests ended. */
+export type Observer = 'access-log' | 'ext-proc'
+
+/** What is known of the verdict on a request that has ended. */
+export interface ObservedDecision {
+  /** `fault` where a verdict was asked for and Gatepost gave none; `none` where Envoy answered before it asked. */
+  kind: 'allow' | 'deny' | 'fault' | 'none'
+  /** Label of the route; `unmatched` where nothing trustworthy names it. */
+  route: string
+  service?: string
+  userId?: string
+  clientId?: string
+}
+
+/** How a request ended, as an observer saw it. Strings are as the client sent them unless said otherwise. */
+export interface Outcome {
+  observer: Observer
+  /** Milliseconds since the epoch. */
+  startedAtMs: number
+  durationMs: number
+  method: string
+  path: string
+  /** HTTP status that the client got; 0 where it got none. */
+  status: number
+  requestId: string
+  userAgent: string
+  clientAddress: string | undefined
+  /** Headers and body, as far as the observer counts them. */
+  bytesIn: number | undefined
+  bytesOut: number | undefined
+  /** Envoy's short names, such as `UF` or `DC`. */
+  responseFlags: readonly string[]
+  /** Envoy's `response_code_details`; empty if it said nothing. */
+  details: string
+  /** The upstream cluster, once a request was sent there. */
+  upstreamCluster: string | undefined
+  upstreamDurationMs: number | undefined
+  cacheStatus: 'hit' | 'miss' | undefined
+  traceId: string | undefined
+  decision: ObservedDecision
+}
+
+/** The upstream service of a request: as the route names it, else Envoy's cluster. */
+export function upstreamService({ decision, upstreamCluster }: Outcome): string | undefined {
+  return decision.service ?? upstreamCluster
+}
+
+const maxUserAgentBytes = 512
+
+/** The event of a finished request. What is not known is left out. */
+export function requestCompleted(outcome: Outcome): RequestCompleted {
+  const { decision } = outcome
+  const data: { [K in keyof RequestCompleted]: RequestCompleted[K] | undefined } = {
+    method: outcome.method,
+    path: truncateUtf8(pathWithoutQuery(outcome.path), maxEventPathBytes),
+    status_code: outcome.status,
+    duration_ms: Math.round(outcome.durationMs * 1_000) / 1_000,
+    user_id: decision.userId,
+    client_ip: outcome.clientAddress,
+    user_agent: truncateUtf8(outcome.userAgent, maxUserAgentBytes) || undefined,
+    upstream_service: upstreamService(outcome),
+    cache_status: outcome.cacheStatus,
+    route: decision.route,
+    client_id: decision.clientId,
+    decision: decision.kind,
+    bytes_in: outcome.bytesIn,
+    bytes_out: outcome.bytesOut,
+    response_flags: outcome.responseFlags.length > 0 ? [...outcome.responseFlags] : undefined,
+    trace_id: outcome.traceId,
+  }
+  for (const key of Object.keys(data) as (keyof RequestCompleted)[]) {
+    if (data[key] === undefined) delete data[key]
+  }
+  return data as RequestCompleted
+}

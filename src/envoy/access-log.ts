@@ -1,0 +1,158 @@
+import { cacheStatus } from '../core/cache-status.ts'
+import type { ObservedDecision, Outcome } from '../core/outcome.ts'
+import { unmatchedRoute } from '../core/routes.ts'
+import { traceId } from '../core/trace.ts'
+import { addressText, type ClientAddressSource, clientAddress } from './attributes.ts'
+import type { AccessLogCommon__Output } from './gen/envoy/data/accesslog/v3/AccessLogCommon.ts'
+import type { HTTPAccessLogEntry__Output } from './gen/envoy/data/accesslog/v3/HTTPAccessLogEntry.ts'
+import type { HTTPRequestProperties__Output } from './gen/envoy/data/accesslog/v3/HTTPRequestProperties.ts'
+import type { ResponseFlags__Output } from './gen/envoy/data/accesslog/v3/ResponseFlags.ts'
+import type { StreamAccessLogsMessage__Output } from './gen/envoy/service/accesslog/v3/StreamAccessLogsMessage.ts'
+import type { Duration__Output } from './gen/google/protobuf/Duration.ts'
+import type { Seal } from './seal.ts'
+
+/** What the access log service is made of. */
+export interface AccessLogParts {
+  observe: (outcome: Outcome) => void
+  /** Told of entries that are no finished HTTP request, and how many; for metrics. */
+  onIgnored: (kind: 'tcp' | 'intermediate', count: number) => void
+  seal: Pick<Seal, 'open'>
+  clientAddress: ClientAddressSource
+}
+
+/** Takes one batch of Envoy's access log. */
+export type TakeBatch = (message: StreamAccessLogsMessage__Output) => void
+
+// An entry of another type tells of a request that has not ended (periodic, start) or has not only (upstream).
+const endOfRequest = new Set<string | undefined>([undefined, 'NotSet', 'DownstreamEnd'])
+
+/** Makes the access log service's reader: batches in, outcomes out. */
+export function createAccessLog({
+  observe,
+  onIgnored,
+  seal,
+  clientAddress: source,
+}: AccessLogParts): TakeBatch {
+  return ({ http_logs, tcp_logs }) => {
+    if (tcp_logs?.log_entry) onIgnored('tcp', tcp_logs.log_entry.length)
+    for (const entry of http_logs?.log_entry ?? []) {
+      if (endOfRequest.has(entry.common_properties?.access_log_type)) observe(outcomeOf(entry, seal, source))
+      else onIgnored('intermediate', 1)
+    }
+  }
+}
+
+function outcomeOf(
+  entry: HTTPAccessLogEntry__Output,
+  seal: Pick<Seal, 'open'>,
+  source: ClientAddressSource,
+): Outcome {
+  const { common_properties: common = {}, request = {}, response = {} } = entry
+  const headers = new Map(Object.entries(request.request_headers ?? {}))
+  const responseFlags = flagNames(common.response_flags)
+  const details = response.response_code_details ?? ''
+  return {
+    observer: 'access-log',
+    startedAtMs: timestampMs(common.start_time),
+    durationMs: durationMs(common.duration ?? common.time_to_last_downstream_tx_byte) ?? 0,
+    method: methodOf(request),
+    path: request.original_path || request.path || '',
+    status: response.response_code?.value ?? 0,
+    requestId: (request.request_id ?? '').slice(0, 256),
+    userAgent: request.user_agent ?? '',
+    clientAddress: clientAddress(headers, addressText(common.downstream_direct_remote_address), source),
+    bytesIn: sum(request.request_headers_bytes, request.request_body_bytes),
+    bytesOut: sum(response.response_headers_bytes, response.response_body_bytes),
+    responseFlags,
+    details,
+    upstreamCluster: common.upstream_cluster || undefined,
+    upstreamDurationMs: upstreamMs(common),
+    cacheStatus: cacheStatus(response.response_headers ?? {}),
+    traceId: traceId(headers.get('traceparent')),
+    decision: decisionOf(common, responseFlags, details, seal),
+  }
+}
+
+// The filters that can attach Gatepost, each the namespace of its own metadata.
+const deciders = ['envoy.filters.http.ext_authz', 'envoy.filters.http.ext_proc']
+
+// What can only happen to a request that has passed every filter, or that ours has stopped.
+const askedFlags = ['UAEX', 'UH', 'UT', 'UR', 'UF', 'UC', 'UO', 'URX', 'NR', 'NC']
+const askedDetails = /^(via_upstream|direct_response|ext_authz_error|ext_proc_error)/
+
+/**
+ * Finds the verdict. Where no sealed one is there, Gatepost gave none: a fault, whether Envoy refused the request for
+ * it or `failure_mode_allow` let it through; but a request that Envoy itself answered before any filter asked has none.
+ */
+function decisionOf(
+  { metadata }: AccessLogCommon__Output,
+  flags: readonly string[],
+  details: string,
+  seal: Pick<Seal, 'open'>,
+): ObservedDecision {
+  for (const namespace of deciders) {
+    const sealed = seal.open(metadata?.filter_metadata?.[namespace])
+    if (sealed) return sealed
+  }
+  const asked = askedFlags.some((flag) => flags.includes(flag)) || askedDetails.test(details)
+  return { kind: asked ? 'fault' : 'none', route: unmatchedRoute }
+}
+
+function methodOf({ request_method, request_headers }: HTTPRequestProperties__Output): string {
+  const { ':method': exact } = request_headers ?? {}
+  if (exact) return exact
+  return request_method && request_method !== 'METHOD_UNSPECIFIED' ? request_method : ''
+}
+
+const flagTable = [
+  ['failed_local_healthcheck', 'LH'],
+  ['no_healthy_upstream', 'UH'],
+  ['upstream_request_timeout', 'UT'],
+  ['local_reset', 'LR'],
+  ['upstream_remote_reset', 'UR'],
+  ['upstream_connection_failure', 'UF'],
+  ['upstream_connection_termination', 'UC'],
+  ['upstream_overflow', 'UO'],
+  ['no_route_found', 'NR'],
+  ['delay_injected', 'DI'],
+  ['fault_injected', 'FI'],
+  ['rate_limited', 'RL'],
+  ['unauthorized_details', 'UAEX'],
+  ['rate_limit_service_error', 'RLSE'],
+  ['downstream_connection_termination', 'DC'],
+  ['upstream_retry_limit_exceeded', 'URX'],
+  ['stream_idle_timeout', 'SI'],
+  ['invalid_envoy_request_headers', 'IH'],
+  ['downstream_protocol_error', 'DPE'],
+  ['upstream_max_stream_duration_reached', 'UMSDR'],
+  ['response_from_cache_filter', 'RFCF'],
+  ['no_filter_config_found', 'NFCF'],
+  ['duration_timeout', 'DT'],
+  ['upstream_protocol_error', 'UPE'],
+  ['no_cluster_found', 'NC'],
+  ['overload_manager', 'OM'],
+  ['dns_resolution_failure', 'DF'],
+  ['downstream_remote_reset', 'DR'],
+] as const satisfies [keyof ResponseFlags__Output, string][]
+
+function flagNames(flags: ResponseFlags__Output | undefined): readonly string[] {
+  return flags ? flagTable.filter(([field]) => flags[field]).map(([, name]) => name) : []
+}
+
+function timestampMs(time: AccessLogCommon__Output['start_time']): number {
+  return (time?.seconds ?? 0) * 1_000 + (time?.nanos ?? 0) / 1e6
+}
+
+function durationMs(duration: Duration__Output | undefined): number | undefined {
+  return duration && (duration.seconds ?? 0) * 1_000 + (duration.nanos ?? 0) / 1e6
+}
+
+function upstreamMs(common: AccessLogCommon__Output): number | undefined {
+  const from = durationMs(common.time_to_first_upstream_tx_byte)
+  const to = durationMs(common.time_to_last_upstream_rx_byte)
+  return from === undefined || to === undefined ? undefined : Math.max(0, to - from)
+}
+
+function sum(headers = 0, body = 0): number {
+  return headers + body
+}

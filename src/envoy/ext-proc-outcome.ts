@@ -1,0 +1,77 @@
+import { cacheHeaderNames, cacheStatus } from '../core/cache-status.ts'
+import type { Decision } from '../core/decision.ts'
+import type { ObservedDecision, Outcome } from '../core/outcome.ts'
+import type { RequestContext } from '../core/request.ts'
+import { unmatchedRoute } from '../core/routes.ts'
+import { traceId } from '../core/trace.ts'
+import { headerText } from './attributes.ts'
+import type { ProcessingRequest__Output } from './gen/envoy/service/ext_proc/v3/ProcessingRequest.ts'
+
+/** What a stream has shown so far. */
+export interface Seen {
+  request: RequestContext
+  /** The decision made on this stream; absent where it only observes. */
+  decision: Decision | undefined
+  /** The decision that another filter's metadata told of, its seal unbroken. */
+  forwarded: ObservedDecision | undefined
+  nowMs: number
+}
+
+/** The outcome of a request whose response is on its way to the client. */
+export function outcomeOfResponse(seen: Seen, message: ProcessingRequest__Output): Outcome {
+  const headers = responseHeaders(message)
+  return { ...baseOf(seen), status: Number(headers[':status']) || 0, cacheStatus: cacheStatus(headers) }
+}
+
+/** The outcome of a request that was refused here. */
+export function outcomeOfDenial(seen: Seen, status: number): Outcome {
+  return { ...baseOf(seen), status }
+}
+
+/** The outcome of a request whose stream ended before any response: the client left, or Envoy gave up. */
+export function outcomeWithoutResponse(seen: Seen): Outcome {
+  return { ...baseOf(seen), status: 0 }
+}
+
+function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 'status'> {
+  return {
+    observer: 'ext-proc',
+    startedAtMs: request.receivedAtMs,
+    durationMs: nowMs - request.receivedAtMs,
+    method: request.method,
+    path: request.path,
+    requestId: request.requestId,
+    userAgent: request.headers.get('user-agent') ?? '',
+    clientAddress: request.clientAddress,
+    bytesIn: undefined,
+    bytesOut: undefined,
+    responseFlags: [],
+    details: '',
+    upstreamCluster: undefined,
+    upstreamDurationMs: undefined,
+    cacheStatus: undefined,
+    traceId: traceId(request.headers.get('traceparent')),
+    decision: decision ? observedDecision(decision) : (forwarded ?? { kind: 'none', route: unmatchedRoute }),
+  }
+}
+
+function observedDecision({ kind, route, caller }: Decision): ObservedDecision {
+  const { userId, clientId } = caller.kind === 'token' ? caller : {}
+  return {
+    kind,
+    route: route.name,
+    ...(route.service !== undefined && { service: route.service }),
+    ...(userId !== undefined && { userId }),
+    ...(clientId !== undefined && { clientId }),
+  }
+}
+
+const wanted = new Set<string>([':status', ...cacheHeaderNames])
+
+function responseHeaders({ response_headers }: ProcessingRequest__Output): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const header of response_headers?.headers?.headers ?? []) {
+    if (header.key !== undefined && wanted.has(header.key)) headers[header.key] = headerText(header)
+  }
+  return headers
+}

@@ -1,0 +1,8 @@
+// Original file: proto/envoy/data/accesslog/v3/accesslog.proto
+
+
+export interface TCPAccessLogEntry {
+}
+
+export interface TCPAccessLogEntry__Output {
+}
