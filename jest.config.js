@@ -9,15 +9,19 @@ const shared = {
   },
 }
 
-/** `unit` needs nothing but Node; `e2e` starts the real Envoy, fetched on first use. */
+/**
+ * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts the real
+ * Envoy, fetched on first use.
+ */
 export default {
   projects: [
     {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/e2e/'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/e2e/', '<rootDir>/test/fuzz/'],
     },
+    { ...shared, displayName: 'fuzz', testMatch: ['<rootDir>/test/fuzz/**/*.test.ts'] },
     { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/test/e2e/**/*.test.ts'] },
   ],
 }

@@ -1,16 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
-import { createAuthenticator } from './auth/authenticator.ts'
-import { createFetchJson, type FetchJson } from './auth/fetch-json.ts'
-import { auth0Issuer, type IssuerSpec, oidcIssuer, oktaIssuer } from './auth/issuers.ts'
-import { KeySet, type KeyStore } from './auth/key-set.ts'
-import { createFetchKeys } from './auth/key-source.ts'
-import { fileKeyStore } from './auth/key-store.ts'
-import { TokenCache } from './auth/token-cache.ts'
-import { createIssuerVerifier } from './auth/verifier.ts'
+import { openAuth } from './app-auth.ts'
+import type { KeySetState } from './auth/key-set.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
-import { type IssuerSettings, mayFetch, type Settings } from './config/settings.ts'
+import { issuerIdentifier } from './config/issuer-settings.ts'
+import type { Settings } from './config/settings.ts'
 import { CannotStart } from './core/cannot-start.ts'
 import type { Clock } from './core/clock.ts'
 import { createGateway, type Gateway } from './core/gateway.ts'
@@ -25,26 +20,12 @@ import { startGrpcServer } from './envoy/server.ts'
 import { createBus, type OnDrop } from './events/bus.ts'
 import { type LogSink, openLogSink } from './events/log-sink.ts'
 import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
-import type { Loggers } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { createOutcomeRecorder } from './observability/outcomes.ts'
-
-/** Bounds of one fetch of keys or of a discovery document. */
-const keyFetchBounds = { timeoutMs: 5_000, maxBytes: 512 * 1024 }
-
-/** Bounds of the cache of verified tokens: some tens of megabytes at the most. */
-const tokenCacheBounds = { maxTokens: 20_000, maxCharacters: 32 * 1024 * 1024 }
+import type { Surroundings } from './surroundings.ts'
 
 /** The most events between the request path and the sinks. */
 const busCapacity = 100_000
-
-/** What the process around the application gives it. */
-export interface Surroundings {
-  clock: Clock
-  /** Milliseconds that only grow. */
-  monotonicMs: () => number
-  loggers: Loggers
-}
 
 /** The running application. */
 export interface App {
@@ -74,18 +55,20 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
 
   const metrics = createMetrics({
     cachedTokens: () => auth.cache.size,
-    issuers: () => keyStates(auth.keySets),
+    issuers: () => auth.keyStates(),
+    askedTokens: () => auth.answerCounts(),
     eventsWaiting: () => events.bus.depth,
     eventLogBytes: () => events.log?.bufferedBytes ?? 0,
   })
   const events = openEvents(settings, surroundings, metrics)
   opening.defer(() => events.close())
-  const auth = openAuth(settings, surroundings, metrics, dataDir)
+  const auth = openAuth(settings, surroundings, metrics, dataDir?.path)
   opening.defer(() => auth.close())
 
   const gateway = createGateway({
     routes: createRoutes(settings.defaults),
     authenticate: auth.authenticate,
+    credentialHeaders: auth.credentialHeaders,
     publish: events.bus.publish,
     onOutcome: createOutcomeRecorder(metrics),
     randomId,
@@ -93,7 +76,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   const watcher = createDecisionWatcher({ metrics, logger: loggers.named('decision'), now: clock.now })
 
   const stage = { ready: false, draining: false }
-  const readiness = () => describe(stage, auth.keySets, watcher)
+  const readiness = () => describe(stage, auth.keyStates(), watcher)
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
   const admin = await startAdminServer(settings.admin.address, { ...http, token: adminToken })
   opening.defer(() => admin.close())
@@ -117,7 +100,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       admin_address: showAddress(admin.address),
       ...(status && { status_address: showAddress(status.address) }),
       auth: settings.defaults.auth,
-      issuers: settings.issuers.map((issuer) => issuerSpec(issuer).issuer),
+      issuers: settings.issuers.map(issuerIdentifier),
       observer: settings.observer,
     },
     'ready',
@@ -140,41 +123,6 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   }
 }
 
-/** Everything that says who is calling. */
-function openAuth(
-  settings: Settings,
-  { clock, loggers }: Surroundings,
-  metrics: Metrics,
-  dataDir: DataDir | undefined,
-) {
-  const logger = loggers.named('auth')
-  const { cacheTtlMs: ttlMs, clockSkewSeconds } = settings.tokens
-  const cache = new TokenCache({ ...tokenCacheBounds, ttlMs, clockSkewMs: clockSkewSeconds * 1_000 })
-  const issuers = settings.issuers.map(issuerSpec).map((spec) => {
-    const store = dataDir && fileKeyStore(dataDir.path, spec.issuer, logger)
-    return { spec, keySet: createKeySet(spec, settings.allowPlaintext, { clock, logger, metrics, store }) }
-  })
-  const keySets = new Map(issuers.map(({ spec, keySet }) => [spec.name, keySet]))
-  const authenticate = createAuthenticator({
-    verifiers: issuers.map(({ spec, keySet }) => createIssuerVerifier(spec, keySet, clockSkewSeconds)),
-    cache,
-    observer: {
-      cacheHit: () => metrics.tokenCacheHits.inc(),
-      cacheMiss: () => metrics.tokenCacheMisses.inc(),
-      refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
-    },
-  })
-  return {
-    authenticate,
-    cache,
-    keySets,
-    start: () => Promise.all([...keySets.values()].map((keySet) => keySet.start())),
-    async close() {
-      await Promise.all([...keySets.values()].map((keySet) => keySet.close()))
-    },
-  }
-}
-
 /** The way of events from the request path to whoever wants them. */
 function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics: Metrics) {
   const logger = loggers.named('events')
@@ -191,9 +139,9 @@ function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics:
   return {
     bus,
     log,
-    close() {
+    async close() {
       bus.flush()
-      log?.close()
+      await log?.close()
     },
   }
 }
@@ -223,6 +171,7 @@ function createDoors(
     takeBatch: createAccessLog({
       observe: toOne,
       onIgnored: (why, count) => metrics.ignoredOutcomes.inc({ why }, count),
+      observer: watcher,
       seal,
       clientAddress,
     }),
@@ -247,46 +196,6 @@ function oneObserver(
   }
 }
 
-/** Turns an issuer of the environment into terms for its tokens. */
-export function issuerSpec(settings: IssuerSettings): IssuerSpec {
-  switch (settings.kind) {
-    case 'auth0':
-      return auth0Issuer(settings.origin, settings.audiences)
-    case 'okta':
-      return oktaIssuer(settings.origin, settings.authorizationServer, settings.audiences)
-    case 'oidc':
-      return oidcIssuer(settings.issuer, settings.audiences)
-  }
-}
-
-/** The fetch that all issuers' keys are got by. */
-export function keyFetch(): FetchJson {
-  return createFetchJson(keyFetchBounds)
-}
-
-interface KeySetSurroundings {
-  clock: Clock
-  logger: Logger
-  metrics: Metrics
-  store: KeyStore | undefined
-}
-
-function createKeySet(
-  spec: IssuerSpec,
-  allowPlaintext: boolean,
-  { clock, logger, metrics, store }: KeySetSurroundings,
-): KeySet {
-  return new KeySet({
-    name: spec.name,
-    algorithms: spec.algorithms,
-    fetchKeys: createFetchKeys(spec, keyFetch(), (url) => mayFetch(url, allowPlaintext)),
-    clock,
-    logger,
-    store,
-    onFetch: (result) => metrics.issuerFetches.inc({ issuer: spec.name, result }),
-  })
-}
-
 /**
  * Takes the data folder: a duty where the admin token must be written, a help where only keys are kept in it.
  * @throws CannotStart where it is a duty.
@@ -305,10 +214,9 @@ function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
 
 function describe(
   { ready, draining }: { ready: boolean; draining: boolean },
-  keySets: ReadonlyMap<string, KeySet>,
+  issuers: readonly (readonly [string, KeySetState])[],
   { doorsSeen }: DecisionWatcher,
 ): Readiness {
-  const issuers = keyStates(keySets)
   const doors = [...doorsSeen].map(([door, seenAtMs]) => [
     door,
     { last_seen: new Date(seenAtMs).toISOString() },
@@ -317,10 +225,6 @@ function describe(
     ready: ready && !draining,
     detail: { draining, issuers: Object.fromEntries(issuers), doors: Object.fromEntries(doors) },
   }
-}
-
-function keyStates(keySets: ReadonlyMap<string, KeySet>) {
-  return [...keySets].map(([name, { state }]) => [name, state] as const)
 }
 
 async function scrape({ registry }: Metrics): Promise<{ contentType: string; text: string }> {

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { startApp } from './app.ts'
-import { type CommandName, parseArguments } from './cli/arguments.ts'
+import { newApiKey } from './auth/api-keys.ts'
+import { type CommandName, type Options, parseArguments } from './cli/arguments.ts'
 import { runChecks } from './cli/check.ts'
 import { helpText } from './cli/help.ts'
+import { newKey } from './cli/keys.ts'
 import { readSettings, type Settings } from './config/settings.ts'
 import { describeVariables } from './config/variables.ts'
 import { CannotStart } from './core/cannot-start.ts'
@@ -19,8 +21,11 @@ const systemClock: Clock = {
   },
 }
 
-// Not process.exitCode: a peer that never closes its connection would keep the process.
-process.exit(await main(process.argv.slice(2)))
+/** How long what is still open may keep the process once it is done: lines under way get out, frozen peers do not. */
+const lingerMs = 1_000
+
+process.exitCode = await main(process.argv.slice(2))
+setTimeout(() => process.exit(), lingerMs).unref()
 
 async function main(argv: readonly string[]): Promise<number> {
   const invocation = parseArguments(argv)
@@ -32,11 +37,13 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'misuse':
       return complain(`${invocation.problem}. Try gatepost --help\n`, exitCodes.usage)
     case 'run':
-      return run(invocation.command)
+      return run(invocation.command, invocation.options)
   }
 }
 
-async function run(command: CommandName): Promise<number> {
+async function run(command: CommandName, options: Options): Promise<number> {
+  if (command === 'keys')
+    return newKey(options, newApiKey, { answer, complain: (text) => process.stderr.write(text) })
   const read = readSettings(process.env)
   if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
   switch (command) {
@@ -67,9 +74,8 @@ async function serve(settings: Settings): Promise<number> {
     if (error instanceof CannotStart) {
       return complain(listProblems([error.message]), exitCodes.configuration)
     }
-    throw error
-  } finally {
     loggers.flush()
+    throw error
   }
 }
 

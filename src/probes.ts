@@ -1,9 +1,10 @@
-import { issuerSpec, keyFetch } from './app.ts'
+import { issuerSpec, keyFetch } from './app-auth.ts'
 import type { IssuerSpec } from './auth/issuers.ts'
 import { createFetchKeys } from './auth/key-source.ts'
 import { importKeys } from './auth/verification-key.ts'
 import type { Probe, ProbeResult } from './cli/check.ts'
-import { mayFetch, type Settings } from './config/settings.ts'
+import { mayFetch } from './config/issuer-settings.ts'
+import type { Settings } from './config/settings.ts'
 import { showAddress } from './core/listen.ts'
 
 /** Lists what `gatepost check` tries under these settings. */
@@ -34,7 +35,7 @@ async function describe({ defaults }: Settings, specs: readonly IssuerSpec[]): P
 }
 
 async function probeIssuer(spec: IssuerSpec, allowPlaintext: boolean): Promise<ProbeResult> {
-  const fetchKeys = createFetchKeys(spec, keyFetch(), (url) => mayFetch(url, allowPlaintext))
+  const fetchKeys = createFetchKeys(spec, keyFetch(spec.name), (url) => mayFetch(url, allowPlaintext))
   try {
     const { keys, refused } = await importKeys(await fetchKeys(), spec.algorithms)
     const algorithms = [...new Set(keys.flatMap((key) => [...key.byAlgorithm.keys()]))]

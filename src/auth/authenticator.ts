@@ -1,11 +1,13 @@
 import { type Denial, deny, isDenial } from '../core/denials.ts'
 import type { Authenticate } from '../core/gateway.ts'
-import { anonymous, type TokenIdentity } from '../core/identity.ts'
+import { anonymous, type Identity } from '../core/identity.ts'
+import type { VerifyApiKey } from './api-keys.ts'
+import { type Certificates, createCertificates } from './certificates.ts'
 import { parseToken } from './compact-jws.ts'
 import { readCredential } from './credentials.ts'
 import { refuseToken } from './refusals.ts'
 import type { TokenCache } from './token-cache.ts'
-import type { IssuerVerifier } from './verifier.ts'
+import { judgeOpaqueToken, judgeToken, type TrustedIssuer } from './trusted-issuer.ts'
 
 /** Told what happens to tokens; for metrics. */
 export interface TokenObserver {
@@ -17,48 +19,92 @@ export interface TokenObserver {
 
 /** What the authenticator is made of. */
 export interface AuthenticatorParts {
-  verifiers: readonly IssuerVerifier[]
+  issuers: readonly TrustedIssuer[]
   cache: TokenCache
   observer: TokenObserver
+  /** API keys and the header they come in (lower-case); absent where there are none. */
+  apiKeys?: { header: string; verify: VerifyApiKey } | undefined
+  /** How client certificates are known; absent where they are no credential. */
+  certificates?: Certificates | undefined
 }
 
-/** Makes the step that says who is calling. The issuer is chosen by `iss` before any key is looked for. */
-export function createAuthenticator({ verifiers, cache, observer }: AuthenticatorParts): Authenticate {
-  const byIssuer = new Map(verifiers.map((verifier) => [verifier.spec.issuer, verifier]))
+type Outcome = Identity | Denial
 
-  async function verify(token: string, nowMs: number): Promise<TokenIdentity | Denial> {
-    observer.cacheMiss()
-    const parsed = parseToken(token)
-    if (isDenial(parsed)) return refused('unknown', parsed)
-    const verifier = byIssuer.get(parsed.issuer)
-    if (!verifier) return refused('unknown', refuseToken('unknown_issuer'))
-    const outcome = await verifier.verify(parsed, nowMs)
-    if (isDenial(outcome)) return refused(verifier.spec.name, outcome)
-    cache.set(token, outcome, nowMs)
-    return outcome.identity
+/**
+ * Makes the step that says who is calling. A credential that is there must be good; of several good ones the bearer
+ * token names the caller, then the API key, then the client certificate.
+ */
+export function createAuthenticator(parts: AuthenticatorParts): Authenticate {
+  const identifyByToken = createTokenCheck(parts)
+  const identifyByKey = createKeyCheck(parts)
+  const identifyByCertificate = createCertificates(parts.certificates ?? 'off')
+  const missing = deny('missing_token', `This route asks for ${whatWouldDo(parts)}.`)
+
+  function identify({ headers, receivedAtMs, principal }: Parameters<Authenticate>[0]) {
+    const credential = readCredential(headers.get('authorization'))
+    if (isDenial(credential)) return credential
+    const byKey = identifyByKey(headers, receivedAtMs)
+    if (byKey?.kind === 'denial') return byKey
+    if (credential.kind === 'bearer') return identifyByToken(credential.token, receivedAtMs)
+    return byKey ?? identifyByCertificate(headers, principal)
   }
 
-  function refused(issuer: string, denial: Denial): Denial {
+  return (request, { auth }) => {
+    if (auth === 'none') return anonymous
+    return identify(request) ?? (auth === 'optional' ? anonymous : missing)
+  }
+}
+
+function createKeyCheck({ apiKeys }: AuthenticatorParts) {
+  return (headers: ReadonlyMap<string, string>, nowMs: number): Outcome | undefined => {
+    const key = apiKeys && headers.get(apiKeys.header)
+    return key === undefined ? undefined : apiKeys?.verify(key, nowMs)
+  }
+}
+
+/** Makes the check of bearer tokens. The issuer is chosen by `iss` before any key is looked for. */
+function createTokenCheck({ issuers, cache, observer }: AuthenticatorParts) {
+  const byIssuer = new Map(issuers.map((issuer) => [issuer.spec.issuer, issuer]))
+
+  async function judge(token: string, nowMs: number): Promise<Outcome> {
+    const parsed = parseToken(token)
+    if (isDenial(parsed))
+      return parsed.cause === 'malformed' ? judgeOpaque(token, nowMs, parsed) : told('unknown', parsed)
+    const issuer = byIssuer.get(parsed.issuer)
+    if (!issuer) return told('unknown', refuseToken('unknown_issuer'))
+    if (issuer.judge.kind === 'keys') observer.cacheMiss()
+    return finish(issuer, await judgeToken(issuer, parsed, cache, nowMs), token, nowMs)
+  }
+
+  async function judgeOpaque(token: string, nowMs: number, malformed: Denial): Promise<Outcome> {
+    const judged = await judgeOpaqueToken(issuers, token, nowMs)
+    return judged ? finish(judged.issuer, judged.outcome, token, nowMs) : told('unknown', malformed)
+  }
+
+  function finish({ spec, enrich }: TrustedIssuer, outcome: Outcome, token: string, nowMs: number) {
+    if (isDenial(outcome)) return told(spec.name, outcome)
+    return enrich ? enrich(outcome, token, nowMs) : outcome
+  }
+
+  function told(issuer: string, denial: Denial): Denial {
     observer.refused(issuer, denial.cause ?? denial.reason)
     return denial
   }
 
-  function identify(token: string, nowMs: number): TokenIdentity | Denial | Promise<TokenIdentity | Denial> {
+  return (token: string, nowMs: number): Outcome | Promise<Outcome> => {
     const known = cache.get(token, nowMs)
-    if (!known) return verify(token, nowMs)
+    if (!known) return judge(token, nowMs)
     observer.cacheHit()
-    return known.identity
-  }
-
-  return ({ headers, receivedAtMs }, { auth }) => {
-    if (auth === 'none') return anonymous
-    const credential = readCredential(headers.get('authorization'))
-    if (credential.kind === 'bearer') return identify(credential.token, receivedAtMs)
-    if (isDenial(credential)) return credential
-    return auth === 'optional' ? anonymous : missing()
+    const enrich = byIssuer.get(known.identity.issuer)?.enrich
+    return enrich ? enrich(known.identity, token, nowMs) : known.identity
   }
 }
 
-function missing(): Denial {
-  return deny('missing_token', 'This route asks for a bearer token.')
+function whatWouldDo({ issuers, apiKeys, certificates }: AuthenticatorParts): string {
+  const ways = [
+    ...(issuers.length > 0 || !apiKeys ? ['a bearer token'] : []),
+    ...(apiKeys ? [`an API key in ${apiKeys.header}`] : []),
+    ...(certificates ? ['a client certificate'] : []),
+  ]
+  return ways.join(' or ')
 }

@@ -1,4 +1,4 @@
-import type { TokenIdentity } from '../core/identity.ts'
+import type { Identity } from '../core/identity.ts'
 import { isScope } from '../core/routes.ts'
 
 type Claims = Readonly<Record<string, unknown>>
@@ -11,7 +11,7 @@ const maxNameLength = 1_024
  * @returns undefined where a claim that identifies the caller has a wrong type or cannot stand in a header: a token
  * that would reach the upstream as somebody else, or as nobody, is refused instead.
  */
-export function identityOf(issuer: string, claims: Claims): TokenIdentity | undefined {
+export function identityOf(issuer: string, claims: Claims): Identity | undefined {
   const { sub, client_id, azp, cid } = claims as Record<string, unknown>
   const client = client_id ?? azp ?? cid
   if (!isName(sub) || !isName(client)) return undefined

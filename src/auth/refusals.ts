@@ -10,6 +10,7 @@ const sentences = {
   unknown_issuer: 'The token is from an issuer that is not trusted here.',
   unknown_key: 'The token is signed with a key that its issuer does not publish.',
   bad_signature: 'The signature of the token does not verify.',
+  inactive: 'The token is not active: it was revoked, has expired, or is not of this issuer.',
   expired: 'The token has expired.',
   not_yet_valid: 'The token is not valid yet.',
   wrong_audience: 'The token is meant for another audience.',

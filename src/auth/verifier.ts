@@ -1,6 +1,6 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import type { Denial } from '../core/denials.ts'
-import type { TokenIdentity } from '../core/identity.ts'
+import type { Identity } from '../core/identity.ts'
 import { identityOf } from './claims.ts'
 import type { UnverifiedToken } from './compact-jws.ts'
 import type { IssuerSpec } from './issuers.ts'
@@ -11,7 +11,7 @@ import type { VerificationKey } from './verification-key.ts'
 /** A token whose signature and claims hold, and until when. Times in milliseconds since the epoch. */
 export interface VerifiedToken {
   kind: 'verified'
-  identity: TokenIdentity
+  identity: Identity
   /** The key that verified it; once it is withdrawn, so is this. */
   key: VerificationKey
   /** `nbf`; absent if the token has none. */
@@ -82,10 +82,15 @@ function accept(issuer: string, key: VerificationKey, claims: JWTPayload): Verif
 
 const causeByClaim: Readonly<Record<string, RefusalCause>> = { aud: 'wrong_audience', nbf: 'not_yet_valid' }
 
+/** A claim of a wrong type (`invalid`) is malformed, whatever it would have said. */
+function claimCause({ claim, reason }: errors.JWTClaimValidationFailed): RefusalCause {
+  return (reason === 'invalid' ? undefined : causeByClaim[claim]) ?? 'bad_claims'
+}
+
 /** Translates what jose objects to. An error that is not about the token is thrown on: it is a fault. */
 function causeOf(error: unknown): RefusalCause {
   if (error instanceof errors.JWTExpired) return 'expired'
-  if (error instanceof errors.JWTClaimValidationFailed) return causeByClaim[error.claim] ?? 'bad_claims'
+  if (error instanceof errors.JWTClaimValidationFailed) return claimCause(error)
   if (error instanceof errors.JWSSignatureVerificationFailed) return 'bad_signature'
   if (error instanceof errors.JOSEError) return 'malformed'
   throw error

@@ -13,6 +13,7 @@ they may pass. Everything is configured by environment variables.
 Usage
   gatepost [serve]         run beside Envoy until SIGTERM
   gatepost check           read the configuration, try every dependency, say what would fail
+  gatepost keys new        make an API key
   gatepost COMMAND --help  more on one command
   gatepost --version
 
@@ -27,6 +28,19 @@ Envoy's side of it is envoy/ext-authz.yaml in this package.
 
 Exit codes
   0 fine   1 a check failed   64 usage   69 a dependency is unreachable   78 configuration, or Node.js older than 24
+`
+
+const keys = `gatepost keys new makes an API key: it prints the key, this once, and the entry for the file that
+GATEPOST_API_KEYS_FILE names. The file holds hashes alone; Gatepost rereads it when it changes.
+
+  gatepost keys new --client-id NAME [--scopes read:a,write:b] [--expires-at 2030-01-31T00:00:00Z] [--json]
+
+The file, with the entry that is printed:
+
+  keys:
+    - {"id":"3f9b33cf146e","client_id":"billing","hash":"sha256:8b2a…","scopes":["read:a"]}
+
+Clients send the key in the header x-api-key (GATEPOST_API_KEY_HEADER).
 `
 
 const check = `gatepost check reads the same environment as serve and tries it out: the configuration, the keys of each issuer, and
@@ -48,6 +62,7 @@ An empty variable counts as unset. Durations: 250ms 10s 1m 1h. Lists: by comma.
 /** Writes the help of a command, or of all. */
 export function helpText(command: CommandName | undefined, variables: readonly VariableHelp[]): string {
   if (command === 'check') return check
+  if (command === 'keys') return keys
   return command === 'serve' ? serve + variables.map(variableHelp).join('\n') : general
 }
 

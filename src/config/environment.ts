@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { distance } from 'fastest-levenshtein'
-import { Unfit } from './parsers.ts'
+import { type Parser, Unfit } from './parsers.ts'
+import { type Secret, secretFile } from './secret-file.ts'
 import { type Values, type Variable, type VariableName, variables } from './variables.ts'
 
 /** What a process has in its environment. */
@@ -76,4 +77,15 @@ function unknownNames(env: Environment): Problem[] {
 function nearest(name: string, candidates: readonly string[]): string {
   const ranked = candidates.map((candidate) => ({ candidate, steps: distance(name, candidate) }))
   return ranked.reduce((best, next) => (next.steps < best.steps ? next : best)).candidate
+}
+
+/** Gives a secret that was read: what its variable says, or its file, which is followed. */
+export function secretOf<N extends VariableName>(
+  name: N,
+  value: string | undefined,
+  env: Environment,
+): Secret | undefined {
+  if (value === undefined) return undefined
+  const path = env[`${name}_FILE`]
+  return path ? secretFile(path, value, table[name]?.parse as Parser<string>) : () => value
 }

@@ -140,3 +140,22 @@ export function longSecret(value: string): string {
   if (!/^\S{16,}$/.test(value)) throw new Unfit('at least 16 characters without blanks')
   return value
 }
+
+/** A header's name, lower-cased. */
+export function headerName(value: string): string {
+  const name = value.toLowerCase()
+  if (!/^[a-z0-9-]{1,64}$/.test(name) || name === 'authorization')
+    throw new Unfit('a header name such as x-api-key, not authorization')
+  return name
+}
+
+/** A client's secret. Okta's API tokens (42 characters from 00 on) are told apart, for people mistake them for one. */
+export function clientSecret(value: string): string {
+  if (/^00[A-Za-z0-9_-]{40}$/.test(value)) {
+    throw new Unfit(
+      'the secret of an OAuth client, and this looks like an Okta API token, which cannot introspect',
+    )
+  }
+  if (!/^\S+$/.test(value)) throw new Unfit('the secret of an OAuth client, without blanks')
+  return value
+}

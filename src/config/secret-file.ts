@@ -38,3 +38,12 @@ function read(path: string, parse: Parser<string>): string | undefined {
     throw error
   }
 }
+
+/** Reads a secret once. @returns undefined where the file cannot be read or is empty. */
+export function readSecretFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim() || undefined
+  } catch {
+    return undefined
+  }
+}

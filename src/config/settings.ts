@@ -1,12 +1,12 @@
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import type { AuthMode } from '../core/routes.ts'
-import { type Environment, type Problem, readEnvironment } from './environment.ts'
+import { type ApiKeySettings, readApiKeys } from './api-keys.ts'
+import { type Environment, type Problem, readEnvironment, secretOf } from './environment.ts'
+import { readFile } from './followed-file.ts'
+import { type IssuerSettings, readIssuers } from './issuer-settings.ts'
 import { isLoopback } from './parsers.ts'
-import { type Secret, secretFile } from './secret-file.ts'
-import { type Values, variables } from './variables.ts'
-
-/** Audiences of which a token must name one; `any` leaves the audience unchecked. */
-export type Audiences = readonly string[] | 'any'
+import type { Secret } from './secret-file.ts'
+import type { Values } from './variables.ts'
 
 /** Everything the environment decides, checked. Durations in milliseconds unless the name says otherwise. */
 export interface Settings {
@@ -19,6 +19,9 @@ export interface Settings {
   /** What a route asks for where nothing stronger speaks. */
   defaults: { auth: AuthMode; scopes: readonly string[] }
   issuers: IssuerSettings[]
+  /** API keys: the file, its content at the start, and the header that keys come in. */
+  apiKeys?: { path: string; header: string; first: ReadonlyMap<string, ApiKeySettings> }
+  clientCertificates: Values['GATEPOST_CLIENT_CERT']
   /** By which source a client's address is known. */
   clientAddress: Values['GATEPOST_CLIENT_ADDRESS']
   /** Who tells how requests ended; `none` for nobody. */
@@ -27,7 +30,12 @@ export interface Settings {
   eventsLog?: string
   /** Whether keys may be fetched over plain http beyond loopback. */
   allowPlaintext: boolean
-  tokens: { cacheTtlMs: number; clockSkewSeconds: number }
+  tokens: {
+    cacheTtlMs: number
+    introspectionTtlMs: number
+    introspectionStaleMs: number
+    clockSkewSeconds: number
+  }
   log: { level: Values['LOG_LEVEL']; format: Values['LOG_FORMAT'] }
 }
 
@@ -40,12 +48,6 @@ export interface TlsSettings {
   clientNames?: readonly string[]
 }
 
-/** An issuer as the environment describes it. */
-export type IssuerSettings =
-  | { kind: 'auth0'; origin: string; audiences: Audiences }
-  | { kind: 'okta'; origin: string; authorizationServer: string; audiences: Audiences }
-  | { kind: 'oidc'; issuer: string; audiences: Audiences }
-
 /** Settings, or every problem that keeps them from being any. */
 export type SettingsResult =
   | { kind: 'settings'; settings: Settings }
@@ -54,15 +56,20 @@ export type SettingsResult =
 /** Reads and checks the whole environment; all problems are found at once. */
 export function readSettings(env: Environment): SettingsResult {
   const { values, problems } = readEnvironment(env)
-  const issuers = readIssuers(values, problems)
+  const issuers = readIssuers(values, env, problems)
+  const apiKeys = readKeys(values, problems)
   checkListeners(values, problems)
   checkWaysIn(values, env, problems)
   if (problems.length > 0) return { kind: 'problems', problems }
-  return { kind: 'settings', settings: deepFreeze(assemble(values, issuers, env)) }
+  return { kind: 'settings', settings: deepFreeze(assemble(values, { issuers, apiKeys }, env)) }
 }
 
-function assemble(values: Values, issuers: IssuerSettings[], env: Environment): Settings {
-  const token = adminToken(values, env)
+function assemble(
+  values: Values,
+  { issuers, apiKeys }: { issuers: IssuerSettings[]; apiKeys: Settings['apiKeys'] | undefined },
+  env: Environment,
+): Settings {
+  const token = secretOf('GATEPOST_ADMIN_TOKEN', values.GATEPOST_ADMIN_TOKEN, env)
   const tls = tlsSettings(values)
   return {
     grpc: {
@@ -76,81 +83,30 @@ function assemble(values: Values, issuers: IssuerSettings[], env: Environment): 
     drain: { delayMs: values.GATEPOST_DRAIN_DELAY, timeoutMs: values.GATEPOST_DRAIN_TIMEOUT },
     defaults: { auth: values.GATEPOST_AUTH, scopes: values.GATEPOST_REQUIRED_SCOPES },
     issuers,
+    ...(apiKeys && { apiKeys }),
+    clientCertificates: values.GATEPOST_CLIENT_CERT,
     clientAddress: values.GATEPOST_CLIENT_ADDRESS,
     observer: values.GATEPOST_OBSERVER,
     ...(values.GATEPOST_EVENTS_LOG && { eventsLog: values.GATEPOST_EVENTS_LOG }),
     allowPlaintext: values.GATEPOST_ALLOW_PLAINTEXT,
     tokens: {
       cacheTtlMs: values.GATEPOST_TOKEN_CACHE_TTL,
+      introspectionTtlMs: values.GATEPOST_INTROSPECTION_CACHE_TTL,
+      introspectionStaleMs: values.GATEPOST_INTROSPECTION_STALE,
       clockSkewSeconds: Math.ceil(values.GATEPOST_CLOCK_SKEW / 1_000),
     },
     log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   }
 }
 
-function adminToken({ GATEPOST_ADMIN_TOKEN: token }: Values, env: Environment): Secret | undefined {
-  if (token === undefined) return undefined
-  const path = env['GATEPOST_ADMIN_TOKEN_FILE']
-  return path ? secretFile(path, token, variables.GATEPOST_ADMIN_TOKEN.parse) : () => token
-}
-
-function readIssuers(values: Values, problems: Problem[]): IssuerSettings[] {
-  const issuers = [readAuth0(values, problems), readOkta(values, problems), readOidc(values, problems)]
-  return issuers.filter((issuer) => issuer !== undefined)
-}
-
-function readAuth0(values: Values, problems: Problem[]): IssuerSettings | undefined {
-  const audiences = values.AUTH0_AUDIENCE
-  const origin = checkPair('AUTH0_DOMAIN', values.AUTH0_DOMAIN, 'AUTH0_AUDIENCE', audiences, values, problems)
-  return origin !== undefined && audiences ? { kind: 'auth0', origin, audiences } : undefined
-}
-
-function readOkta(values: Values, problems: Problem[]): IssuerSettings | undefined {
-  const audiences = values.OKTA_AUDIENCE
-  const origin = checkPair('OKTA_DOMAIN', values.OKTA_DOMAIN, 'OKTA_AUDIENCE', audiences, values, problems)
-  const authorizationServer = values.OKTA_AUTHORIZATION_SERVER
-  return origin !== undefined && audiences
-    ? { kind: 'okta', origin, authorizationServer, audiences }
-    : undefined
-}
-
-function readOidc(values: Values, problems: Problem[]): IssuerSettings | undefined {
-  const audiences = values.OIDC_AUDIENCE
-  const issuer = checkPair('OIDC_ISSUER', values.OIDC_ISSUER, 'OIDC_AUDIENCE', audiences, values, problems)
-  return issuer !== undefined && audiences ? { kind: 'oidc', issuer, audiences } : undefined
-}
-
-/** An issuer without audience would accept tokens minted for anybody (RFC 8725 §3.9): it takes a word to want that. */
-function checkPair(
-  name: string,
-  url: string | undefined,
-  audienceName: string,
-  audiences: Audiences | undefined,
-  { GATEPOST_ALLOW_PLAINTEXT: allowPlaintext }: Values,
-  problems: Problem[],
-): string | undefined {
-  if (url === undefined) {
-    if (audiences !== undefined) problems.push(`${audienceName}: it means nothing without ${name}`)
-    return undefined
-  }
-  if (audiences === undefined) {
-    problems.push(
-      `${audienceName}: ${name} needs it, for else a token minted for any other API would pass; name your API's audience, or * if every audience will do`,
-    )
-  }
-  if (!mayFetch(url, allowPlaintext)) {
-    problems.push(
-      `${name}: ${JSON.stringify(url)} is plain http, which only loopback may use; use https, or set GATEPOST_ALLOW_PLAINTEXT=true`,
-    )
-  }
-  return url
-}
-
-/** Whether keys may be fetched from a URL: https, http on loopback, or any http where plain text is allowed. */
-export function mayFetch(url: string, allowPlaintext: boolean): boolean {
-  const parsed = URL.parse(url)
-  if (parsed?.protocol === 'https:') return true
-  return parsed?.protocol === 'http:' && (allowPlaintext || isLoopback(parsed.hostname))
+/** Reads the file of API keys, which is followed from then on. */
+function readKeys(values: Values, problems: Problem[]): Settings['apiKeys'] {
+  const { GATEPOST_API_KEYS_FILE: path, GATEPOST_API_KEY_HEADER: header } = values
+  if (path === undefined) return undefined
+  const result = readFile(path, readApiKeys)
+  if (result.kind === 'document') return { path, header, first: result.value }
+  problems.push(...result.problems.map((problem) => `GATEPOST_API_KEYS_FILE: ${problem}`))
+  return undefined
 }
 
 function tlsSettings(values: Values): TlsSettings | undefined {
@@ -183,17 +139,18 @@ function checkListeners(values: Values, problems: Problem[]): void {
   }
 }
 
-const issuerNames = ['AUTH0_DOMAIN', 'OKTA_DOMAIN', 'OIDC_ISSUER']
+const issuerNames = ['AUTH0_DOMAIN', 'OKTA_DOMAIN', 'OIDC_ISSUER', 'GATEPOST_POLICY_FILE', 'GATEPOST_POLICY']
 
 function checkWaysIn(values: Values, env: Environment, problems: Problem[]): void {
   const spokenOf = problems.some((problem) => problem.startsWith('GATEPOST_AUTH:'))
   if (values.GATEPOST_AUTH !== 'required' || spokenOf || issuerNames.some((name) => env[name])) return
+  if (values.GATEPOST_API_KEYS_FILE || values.GATEPOST_CLIENT_CERT !== 'off') return
   problems.push(
     [
       'GATEPOST_AUTH: it is "required", and nothing says whom to trust. There are three ways out:',
       '  1. an issuer: AUTH0_DOMAIN and AUTH0_AUDIENCE, OKTA_DOMAIN and OKTA_AUDIENCE, or OIDC_ISSUER and OIDC_AUDIENCE',
-      '  2. GATEPOST_AUTH=optional: callers may come without a token',
-      '  3. GATEPOST_AUTH=none: nobody is asked who they are',
+      '  2. keys or certificates: GATEPOST_API_KEYS_FILE (gatepost keys new makes a key), or GATEPOST_CLIENT_CERT',
+      '  3. fewer questions: GATEPOST_AUTH=optional, callers may come without a credential; none, nobody is asked',
     ].join('\n'),
   )
 }

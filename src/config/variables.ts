@@ -83,6 +83,14 @@ export const variables = {
     default: '10s',
     meaning: 'After the delay: how long calls under way may take to finish.',
   },
+  GATEPOST_POLICY_FILE: {
+    parse: parse.text,
+    meaning: 'The policy file (YAML): further issuers, and what they are trusted for.',
+  },
+  GATEPOST_POLICY: {
+    parse: parse.text,
+    meaning: 'The policy itself, in place of a file.',
+  },
   GATEPOST_AUTH: {
     parse: parse.choice(...authModes),
     default: 'required',
@@ -139,6 +147,27 @@ export const variables = {
     parse: parse.audiences,
     meaning: 'As `AUTH0_AUDIENCE`; required with `OKTA_DOMAIN`.',
   },
+  OKTA_VALIDATION: {
+    parse: parse.choice('jwt', 'introspection'),
+    default: 'jwt',
+    meaning:
+      'How tokens are judged: `jwt`, by the keys that Okta publishes, or `introspection` (RFC 7662), by asking Okta, which also knows what was revoked.',
+  },
+  OKTA_CLIENT_ID: {
+    parse: parse.text,
+    meaning: 'Client id by which Gatepost introspects.',
+  },
+  OKTA_CLIENT_SECRET: {
+    parse: parse.clientSecret,
+    secret: true,
+    meaning: 'Its secret. An Okta API token is none: those cannot introspect.',
+  },
+  OKTA_USERINFO: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning:
+      'Asks the userinfo endpoint about callers whose token has the scope `openid`, and hands their `email`, `email_verified`, `name`, `preferred_username`, `locale` and `zoneinfo` to the upstream as `x-gatepost-…` headers.',
+  },
   OIDC_ISSUER: {
     parse: parse.issuerUrl,
     meaning:
@@ -153,6 +182,33 @@ export const variables = {
     default: '5m',
     meaning:
       'How long a verified token is remembered at the most; never past its `exp`. `0s` remembers none.',
+  },
+  GATEPOST_INTROSPECTION_CACHE_TTL: {
+    parse: parse.durationMs(0, hour),
+    default: '30s',
+    meaning:
+      'How long an answer of introspection or userinfo is remembered at the most. A revoked token passes for as long. Refusals are remembered for 5 s.',
+  },
+  GATEPOST_INTROSPECTION_STALE: {
+    parse: parse.durationMs(0, hour),
+    default: '0s',
+    meaning:
+      'How much longer a good answer serves while the provider gives none. Revoked tokens pass meanwhile, hence none by default.',
+  },
+  GATEPOST_API_KEYS_FILE: {
+    parse: parse.text,
+    meaning: 'File of API keys (YAML), as `gatepost keys new` describes them; reread when it changes.',
+  },
+  GATEPOST_API_KEY_HEADER: {
+    parse: parse.headerName,
+    default: 'x-api-key',
+    meaning: 'Header that API keys come in. The upstream does not get it.',
+  },
+  GATEPOST_CLIENT_CERT: {
+    parse: parse.choice('off', 'principal', 'xfcc'),
+    default: 'off',
+    meaning:
+      'Client certificates as identity: `principal`, as Envoy tells it of its own TLS connection, or `xfcc`, by `x-forwarded-client-cert`, which only a listener that sanitises that header makes trustworthy.',
   },
   GATEPOST_CLOCK_SKEW: {
     parse: parse.durationMs(0, 5 * 60_000),

@@ -1,7 +1,7 @@
 import type { Deny } from './decision.ts'
 import type { AuthFailed } from './events.ts'
 import { pathWithoutQuery, type RequestContext } from './request.ts'
-import { maxEventPathBytes, truncateUtf8 } from './text.ts'
+import { maxEventPathBytes, truncateJson } from './text.ts'
 
 /** The event of a caller who was refused. What is not known is left out. */
 export function authFailed(
@@ -10,11 +10,12 @@ export function authFailed(
 ): AuthFailed {
   return {
     reason: denial.reason,
-    path: truncateUtf8(pathWithoutQuery(request.path), maxEventPathBytes),
+    path: truncateJson(pathWithoutQuery(request.path), maxEventPathBytes),
     ...(request.clientAddress !== undefined && { client_ip: request.clientAddress }),
-    token_type: tokenType(request.headers.get('authorization')),
+    token_type:
+      denial.reason === 'invalid_api_key' ? 'api_key' : tokenType(request.headers.get('authorization')),
     route: route.name,
-    ...(caller.kind === 'token' && { issuer: caller.issuer }),
+    ...(caller.kind !== 'anonymous' && { issuer: caller.issuer }),
   }
 }
 

@@ -17,7 +17,8 @@ export function cacheStatus(headers: Readonly<Record<string, string>>): 'hit' | 
 
 // One member a cache, the one nearest the client last; each says `hit`, or `fwd` with the reason it asked onwards.
 function fromCacheStatus(value: string): 'hit' | 'miss' | undefined {
-  const bare = value.replace(/"(?:[^"\\]|\\.)*"/g, '""')
+  // A quote that nothing closes swallows the rest; to look for its end again and again would take quadratic time.
+  const bare = value.replace(/"(?:[^"\\]|\\.?)*(?:"|$)/gs, '""')
   if (/;\s*hit(?:\s*=\s*\?1)?\s*(?:[;,]|$)/.test(bare)) return 'hit'
   return /;\s*fwd\s*=/.test(bare) ? 'miss' : undefined
 }

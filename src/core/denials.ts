@@ -41,6 +41,11 @@ export const denials = {
     title: 'Token refused',
     bearerError: 'invalid_token',
   },
+  invalid_api_key: {
+    httpStatus: 401,
+    grpcStatus: grpcStatus.unauthenticated,
+    title: 'API key refused',
+  },
   insufficient_scope: {
     httpStatus: 403,
     grpcStatus: grpcStatus.permissionDenied,

@@ -5,10 +5,10 @@ export interface AuthFailed {
   /** Without query. */
   path: string
   client_ip?: string
-  /** What stood in `authorization`: nothing, a bearer token, or something else. */
-  token_type: 'none' | 'bearer' | 'other'
+  /** What was shown: nothing, a bearer token, an API key, or something else. */
+  token_type: 'none' | 'bearer' | 'api_key' | 'other'
   route: string
-  /** The issuer of the token, once its signature held. */
+  /** Who vouches for the caller, where the credential itself was good. */
   issuer?: string
 }
 

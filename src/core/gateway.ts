@@ -9,7 +9,7 @@ import type { RouteSpec, Routes } from './routes.ts'
 
 /** Establishes who is calling; a bad credential is a denial, an unreachable issuer a thrown fault. */
 export type Authenticate = (
-  request: Pick<RequestContext, 'headers' | 'receivedAtMs'>,
+  request: Pick<RequestContext, 'headers' | 'receivedAtMs' | 'principal'>,
   route: RouteSpec,
 ) => Caller | Denial | Promise<Caller | Denial>
 
@@ -17,6 +17,8 @@ export type Authenticate = (
 export interface GatewayParts {
   routes: Routes
   authenticate: Authenticate
+  /** Headers that carry credentials for Gatepost alone: no upstream gets them. */
+  credentialHeaders: readonly string[]
   publish: Publish
   /** Told of each outcome beside the event; for metrics. */
   onOutcome: (outcome: Outcome) => void
@@ -33,7 +35,9 @@ export interface Gateway {
 }
 
 /** Puts the steps of a decision together: route, identity, scopes. */
-export function createGateway({ routes, authenticate, publish, onOutcome, randomId }: GatewayParts): Gateway {
+export function createGateway(parts: GatewayParts): Gateway {
+  const { routes, authenticate, credentialHeaders, publish, onOutcome, randomId } = parts
+
   function refuse(request: RequestContext, base: Omit<Deny, 'kind'>): Deny {
     publish({
       type: 'auth.failed',
@@ -55,7 +59,7 @@ export function createGateway({ routes, authenticate, publish, onOutcome, random
       const denial = authorize(caller, route)
       if (denial) return refuse(request, { decisionId, route, caller, denial })
 
-      const upstreamHeaders = identityHeaders(caller, request.headers.keys())
+      const upstreamHeaders = identityHeaders(caller, request.headers.keys(), credentialHeaders)
       return { kind: 'allow', decisionId, route, caller, upstreamHeaders, clientHeaders: [] }
     },
 
@@ -74,10 +78,10 @@ export function createGateway({ routes, authenticate, publish, onOutcome, random
 /** Asks for every scope of the route. An anonymous caller holds none, and is asked to authenticate instead. */
 function authorize(caller: Caller, route: RouteSpec): Denial | undefined {
   if (route.auth === 'none' || route.scopes.length === 0) return undefined
-  if (caller.kind === 'anonymous') return deny('missing_token', 'This route asks for a bearer token.')
+  if (caller.kind === 'anonymous') return deny('missing_token', 'This route asks for a credential.')
   const missing = route.scopes.filter((scope) => !caller.scopes.includes(scope))
   if (missing.length === 0) return undefined
-  return deny('insufficient_scope', `The token lacks the scope ${missing.join(', ')}.`, {
+  return deny('insufficient_scope', `The credential lacks the scope ${missing.join(', ')}.`, {
     requiredScopes: route.scopes,
   })
 }

@@ -1,6 +1,6 @@
 import type { RequestCompleted } from './events.ts'
 import { pathWithoutQuery } from './request.ts'
-import { maxEventPathBytes, truncateUtf8 } from './text.ts'
+import { maxEventPathBytes, truncateJson } from './text.ts'
 
 /** Who tells Gatepost how requests ended. */
 export type Observer = 'access-log' | 'ext-proc'
@@ -49,20 +49,23 @@ export function upstreamService({ decision, upstreamCluster }: Outcome): string 
   return decision.service ?? upstreamCluster
 }
 
+const maxMethodBytes = 64
 const maxUserAgentBytes = 512
+const maxServiceBytes = 256
 
 /** The event of a finished request. What is not known is left out. */
 export function requestCompleted(outcome: Outcome): RequestCompleted {
   const { decision } = outcome
+  const service = upstreamService(outcome)
   const data: { [K in keyof RequestCompleted]: RequestCompleted[K] | undefined } = {
-    method: outcome.method,
-    path: truncateUtf8(pathWithoutQuery(outcome.path), maxEventPathBytes),
+    method: truncateJson(outcome.method, maxMethodBytes),
+    path: truncateJson(pathWithoutQuery(outcome.path), maxEventPathBytes),
     status_code: outcome.status,
     duration_ms: Math.round(outcome.durationMs * 1_000) / 1_000,
     user_id: decision.userId,
     client_ip: outcome.clientAddress,
-    user_agent: truncateUtf8(outcome.userAgent, maxUserAgentBytes) || undefined,
-    upstream_service: upstreamService(outcome),
+    user_agent: truncateJson(outcome.userAgent, maxUserAgentBytes) || undefined,
+    upstream_service: service && truncateJson(service, maxServiceBytes),
     cache_status: outcome.cacheStatus,
     route: decision.route,
     client_id: decision.clientId,

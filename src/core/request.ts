@@ -1,7 +1,7 @@
 import type { RouteOverrides } from './routes.ts'
 
-/** The door that a request came in by; a label of the decision metrics. */
-export type Door = 'ext_authz' | 'ext_proc'
+/** A way in from Envoy; a label of metrics. */
+export type Door = 'ext_authz' | 'ext_proc' | 'access_log'
 
 /**
  * One request as a door read it. Everything here but `overrides` may have been chosen by the client; the names follow
@@ -24,6 +24,8 @@ export interface RequestContext {
   overrides: RouteOverrides
   /** The client's IP address, as far as it is known and by the source that the configuration trusts. */
   clientAddress: string | undefined
+  /** The name in the client certificate that Envoy has verified: its URI SAN, else its subject. */
+  principal: string | undefined
 }
 
 /** Whether the caller speaks gRPC and so expects `grpc-status` in place of a body. */

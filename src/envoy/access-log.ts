@@ -2,7 +2,8 @@ import { cacheStatus } from '../core/cache-status.ts'
 import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import { unmatchedRoute } from '../core/routes.ts'
 import { traceId } from '../core/trace.ts'
-import { addressText, type ClientAddressSource, clientAddress } from './attributes.ts'
+import { addressText, type ClientAddressSource, clientAddress, httpStatus } from './attributes.ts'
+import type { DecisionObserver } from './ext-authz.ts'
 import type { AccessLogCommon__Output } from './gen/envoy/data/accesslog/v3/AccessLogCommon.ts'
 import type { HTTPAccessLogEntry__Output } from './gen/envoy/data/accesslog/v3/HTTPAccessLogEntry.ts'
 import type { HTTPRequestProperties__Output } from './gen/envoy/data/accesslog/v3/HTTPRequestProperties.ts'
@@ -16,6 +17,8 @@ export interface AccessLogParts {
   observe: (outcome: Outcome) => void
   /** Told of entries that are no finished HTTP request, and how many; for metrics. */
   onIgnored: (kind: 'tcp' | 'intermediate', count: number) => void
+  /** Told of an entry that could not be taken; the others of its batch are. */
+  observer: Pick<DecisionObserver, 'faulted'>
   seal: Pick<Seal, 'open'>
   clientAddress: ClientAddressSource
 }
@@ -30,13 +33,22 @@ const endOfRequest = new Set<string | undefined>([undefined, 'NotSet', 'Downstre
 export function createAccessLog({
   observe,
   onIgnored,
+  observer,
   seal,
   clientAddress: source,
 }: AccessLogParts): TakeBatch {
+  function take(entry: HTTPAccessLogEntry__Output): void {
+    try {
+      observe(outcomeOf(entry, seal, source))
+    } catch (error) {
+      observer.faulted('access_log', error)
+    }
+  }
+
   return ({ http_logs, tcp_logs }) => {
     if (tcp_logs?.log_entry) onIgnored('tcp', tcp_logs.log_entry.length)
     for (const entry of http_logs?.log_entry ?? []) {
-      if (endOfRequest.has(entry.common_properties?.access_log_type)) observe(outcomeOf(entry, seal, source))
+      if (endOfRequest.has(entry.common_properties?.access_log_type)) take(entry)
       else onIgnored('intermediate', 1)
     }
   }
@@ -57,7 +69,7 @@ function outcomeOf(
     durationMs: durationMs(common.duration ?? common.time_to_last_downstream_tx_byte) ?? 0,
     method: methodOf(request),
     path: request.original_path || request.path || '',
-    status: response.response_code?.value ?? 0,
+    status: httpStatus(response.response_code?.value),
     requestId: (request.request_id ?? '').slice(0, 256),
     userAgent: request.user_agent ?? '',
     clientAddress: clientAddress(headers, addressText(common.downstream_direct_remote_address), source),
@@ -139,12 +151,19 @@ function flagNames(flags: ResponseFlags__Output | undefined): readonly string[] 
   return flags ? flagTable.filter(([field]) => flags[field]).map(([, name]) => name) : []
 }
 
+/** Far beyond what an entry can mean, while the sum of two still has a year of four digits (RFC 3339). */
+const farthestMs = 100_000_000_000_000
+
 function timestampMs(time: AccessLogCommon__Output['start_time']): number {
-  return (time?.seconds ?? 0) * 1_000 + (time?.nanos ?? 0) / 1e6
+  return millisecondsOf(time ?? {})
 }
 
 function durationMs(duration: Duration__Output | undefined): number | undefined {
-  return duration && (duration.seconds ?? 0) * 1_000 + (duration.nanos ?? 0) / 1e6
+  return duration && millisecondsOf(duration)
+}
+
+function millisecondsOf({ seconds = 0, nanos = 0 }: Duration__Output): number {
+  return Math.min(Math.max(0, seconds * 1_000 + nanos / 1e6), farthestMs)
 }
 
 function upstreamMs(common: AccessLogCommon__Output): number | undefined {

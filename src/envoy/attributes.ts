@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { RequestContext } from '../core/request.ts'
 import type { RouteOverrides } from '../core/routes.ts'
 import type { Address__Output } from './gen/envoy/config/core/v3/Address.ts'
@@ -5,6 +6,7 @@ import type { HeaderMap__Output } from './gen/envoy/config/core/v3/HeaderMap.ts'
 import type { HeaderValue__Output } from './gen/envoy/config/core/v3/HeaderValue.ts'
 import type { CheckRequest__Output } from './gen/envoy/service/auth/v3/CheckRequest.ts'
 import type { ProcessingRequest__Output } from './gen/envoy/service/ext_proc/v3/ProcessingRequest.ts'
+import type { Value__Output } from './gen/google/protobuf/Value.ts'
 
 /**
  * Where a client's address is read: `peer`, the address that Envoy is connected to, or `envoy`, what Envoy itself
@@ -41,6 +43,7 @@ export function checkRequestContext(
     headers,
     overrides: attributes?.context_extensions ?? {},
     clientAddress: clientAddress(headers, addressText(attributes?.source?.address), source),
+    principal: attributes?.source?.principal || undefined,
   }
 }
 
@@ -68,6 +71,7 @@ export function processingRequestContext(
     headers,
     overrides,
     clientAddress: clientAddress(headers, withoutPort(sent['source.address']?.stringValue), source),
+    principal: principalOf(sent),
   }
 }
 
@@ -76,13 +80,23 @@ export function addressText(address: Address__Output | undefined): string | unde
   return address?.socket_address?.address || undefined
 }
 
-/** Chooses the client's address. Envoy names none in its header for a client on a private network: then it is the peer. */
+/**
+ * Chooses the client's address. Envoy names none in its header for a client on a private network: then it is the peer.
+ * What is no IP address, such as the joined values of a repeated header, is not Envoy's word and does not count.
+ */
 export function clientAddress(
   headers: { get(name: string): string | undefined },
   peer: string | undefined,
   source: ClientAddressSource,
 ): string | undefined {
-  return source === 'envoy' ? (headers.get(externalAddress) ?? peer) : peer
+  const named = source === 'envoy' ? headers.get(externalAddress) : undefined
+  return [named, peer].find((address) => address !== undefined && isIP(address) !== 0)
+}
+
+/** Reads an HTTP status; 0 for what is none. */
+export function httpStatus(text: string | number | undefined): number {
+  const status = Number(text)
+  return Number.isInteger(status) && status > 0 && status < 1_000 ? status : 0
 }
 
 /** Reads one header as text: its bytes where Envoy sent those. */
@@ -101,6 +115,12 @@ function addHeaders(joined: Map<string, string>, map: HeaderMap__Output | undefi
 
 function requestIdOf(headers: ReadonlyMap<string, string>): string {
   return (headers.get('x-request-id') ?? '').slice(0, maxRequestIdLength)
+}
+
+// The attributes of Envoy's that name the certificate of the peer, the SAN first.
+function principalOf(sent: Readonly<Record<string, Value__Output>>): string | undefined {
+  const san = sent['connection.uri_san_peer_certificate']?.stringValue
+  return san || sent['connection.subject_peer_certificate']?.stringValue || undefined
 }
 
 // `source.address` is 192.0.2.7:41233 or [2001:db8::7]:41233.

@@ -4,7 +4,7 @@ import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import type { RequestContext } from '../core/request.ts'
 import { unmatchedRoute } from '../core/routes.ts'
 import { traceId } from '../core/trace.ts'
-import { headerText } from './attributes.ts'
+import { headerText, httpStatus } from './attributes.ts'
 import type { ProcessingRequest__Output } from './gen/envoy/service/ext_proc/v3/ProcessingRequest.ts'
 
 /** What a stream has shown so far. */
@@ -20,7 +20,7 @@ export interface Seen {
 /** The outcome of a request whose response is on its way to the client. */
 export function outcomeOfResponse(seen: Seen, message: ProcessingRequest__Output): Outcome {
   const headers = responseHeaders(message)
-  return { ...baseOf(seen), status: Number(headers[':status']) || 0, cacheStatus: cacheStatus(headers) }
+  return { ...baseOf(seen), status: httpStatus(headers[':status']), cacheStatus: cacheStatus(headers) }
 }
 
 /** The outcome of a request that was refused here. */
@@ -33,11 +33,17 @@ export function outcomeWithoutResponse(seen: Seen): Outcome {
   return { ...baseOf(seen), status: 0 }
 }
 
+/** The outcome of a request that was to be decided here and was not. What Envoy then tells the client, it tells nobody. */
+export function outcomeOfFault(seen: Seen): Outcome {
+  return { ...baseOf(seen), status: 0, decision: { kind: 'fault', route: unmatchedRoute } }
+}
+
 function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 'status'> {
   return {
     observer: 'ext-proc',
     startedAtMs: request.receivedAtMs,
-    durationMs: nowMs - request.receivedAtMs,
+    // The clock may have been set back meanwhile.
+    durationMs: Math.max(0, nowMs - request.receivedAtMs),
     method: request.method,
     path: request.path,
     requestId: request.requestId,
@@ -56,7 +62,7 @@ function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 's
 }
 
 function observedDecision({ kind, route, caller }: Decision): ObservedDecision {
-  const { userId, clientId } = caller.kind === 'token' ? caller : {}
+  const { userId, clientId } = caller.kind === 'anonymous' ? {} : caller
   return {
     kind,
     route: route.name,

@@ -8,7 +8,12 @@ import { isGrpcCall, type RequestContext } from '../core/request.ts'
 import type { RouteOverrides } from '../core/routes.ts'
 import { type ClientAddressSource, processingRequestContext } from './attributes.ts'
 import type { DecisionObserver } from './ext-authz.ts'
-import { outcomeOfDenial, outcomeOfResponse, outcomeWithoutResponse } from './ext-proc-outcome.ts'
+import {
+  outcomeOfDenial,
+  outcomeOfFault,
+  outcomeOfResponse,
+  outcomeWithoutResponse,
+} from './ext-proc-outcome.ts'
 import { type ProcRoles, readProcSettings } from './ext-proc-settings.ts'
 import type { HeaderValueOption } from './gen/envoy/config/core/v3/HeaderValueOption.ts'
 import type { ImmediateResponse } from './gen/envoy/service/ext_proc/v3/ImmediateResponse.ts'
@@ -98,27 +103,38 @@ class Session implements ProcSession {
       const answer = await this.#answer(kind, message)
       return this.#mayAnswer ? answer : undefined
     } catch (error) {
-      this.#phase = 'over'
-      this.#parts.observer.faulted('ext_proc', error, this.#request)
-      throw error
+      throw this.#fault(error)
     }
   }
 
   end(): void {
+    // A response that came without its request was made by another filter: nobody asked for a verdict.
+    const isOwed = this.#phase === 'start' || this.#phase === 'request'
+    if (isOwed && this.#roles.decide && this.#mayAnswer && !this.#decision) {
+      throw this.#fault(
+        new Fault('door', 'Cannot end the ext_proc stream well: it asked for a verdict and got none'),
+      )
+    }
     this.cancel()
-    if (!this.#roles.decide || !this.#mayAnswer || this.#decision || this.#phase === 'response') return
-    const fault = new Fault(
-      'door',
-      'Cannot end the ext_proc stream well: it asked for a verdict and got none',
-    )
-    this.#parts.observer.faulted('ext_proc', fault, this.#request)
-    throw fault
   }
 
   cancel(): void {
     if (this.#phase === 'request' && this.#request)
       this.#observe(outcomeWithoutResponse(this.#seen(this.#request)))
     this.#phase = 'over'
+  }
+
+  #fault(error: unknown): unknown {
+    this.#phase = 'over'
+    this.#parts.observer.faulted('ext_proc', error, this.#request)
+    if (this.#request) this.#observe(this.#outcomeOfFault(this.#request))
+    return error
+  }
+
+  /** A verdict that had been given stays, whatever went wrong later. */
+  #outcomeOfFault(request: RequestContext): Outcome {
+    const seen = this.#seen(request)
+    return this.#decision ? outcomeWithoutResponse(seen) : outcomeOfFault(seen)
   }
 
   #advance({ request: kind }: ProcessingRequest__Output): MessageKind {

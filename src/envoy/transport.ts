@@ -129,7 +129,10 @@ export function duplex<I, O>(
   }
 }
 
-/** Fits a reader of batches to grpc-js. Such a stream lasts as long as its connection, unless stopping ends it. */
+/**
+ * Fits a reader of batches to grpc-js. Such a stream lasts as long as its connection, unless stopping ends it, or a
+ * batch that cannot be taken: then Envoy opens another, and no other stream hears of it.
+ */
 export function clientStream<I, O>(
   take: (message: I) => void,
   reply: O,
@@ -140,7 +143,14 @@ export function clientStream<I, O>(
       if (endless.delete(end)) callback(null, reply)
     }
     endless.add(end)
-    call.on('data', take)
+    call.on('data', (message: I) => {
+      try {
+        take(message)
+      } catch {
+        // The door has counted and logged it.
+        if (endless.delete(end)) callback({ code: status.INTERNAL, details: 'batch not taken' })
+      }
+    })
     call.on('end', end)
     call.on('error', () => endless.delete(end))
     call.on('cancelled', () => endless.delete(end))

@@ -9,11 +9,14 @@ const authFailed = Type.Object(
     reason: text(64, 'Reason of the denial; the README lists them.'),
     path: text(2_048, 'Path without query.'),
     client_ip: optional(text(64, 'Address of the client, by GATEPOST_CLIENT_ADDRESS.')),
-    token_type: Type.Union([Type.Literal('none'), Type.Literal('bearer'), Type.Literal('other')], {
-      description: 'What stood in the authorization header.',
-    }),
+    token_type: Type.Union(
+      [Type.Literal('none'), Type.Literal('bearer'), Type.Literal('api_key'), Type.Literal('other')],
+      {
+        description: 'What was shown.',
+      },
+    ),
     route: text(128, 'Label of the route; unmatched where nothing names it.'),
-    issuer: optional(text(2_048, 'Issuer of the token, once its signature held.')),
+    issuer: optional(text(2_048, 'Who vouches for the caller, where the credential itself was good.')),
   },
   { additionalProperties: false },
 )
@@ -77,7 +80,7 @@ type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 type Agreed = { [T in EventType]: Same<Static<(typeof catalogue)[T]>, EventData[T]> }
 
 // The core's types and the schemas must say the same: where they do not, this line does not compile.
-;({ 'auth.failed': true, 'request.completed': true }) satisfies Agreed
+void ({ 'auth.failed': true, 'request.completed': true } satisfies Agreed)
 
 /** The event types, in the order of the catalogue. */
 export const eventTypes = Object.keys(catalogue) as EventType[]

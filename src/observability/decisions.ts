@@ -67,7 +67,7 @@ function decisionFields(request: RequestContext, decision: Decision, reason: str
     reason,
     ...(decision.kind === 'deny' && { status: decisionStatus(decision), cause: decision.denial.cause }),
     route: route.name,
-    ...(caller.kind === 'token' && {
+    ...(caller.kind !== 'anonymous' && {
       user_id: caller.userId,
       client_id: caller.clientId,
       issuer: caller.issuer,

@@ -7,6 +7,9 @@ export interface LabelBudget {
   labelOf(value: string): string
 }
 
+/** Longer values have no name, however frequent: a client must not fill the memory with a few of them. */
+const maxValueLength = 256
+
 /** Between two halvings of all counts, so that what was frequent yesterday can make room. */
 const countsPerHalving = 100_000
 
@@ -53,6 +56,7 @@ export function createLabelBudget(size: number, onDemoted: (value: string) => vo
 
   return {
     labelOf(value) {
+      if (value.length > maxValueLength) return otherLabel
       counted += 1
       if (counted >= countsPerHalving) age()
       const count = named.get(value)

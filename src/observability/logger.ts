@@ -12,7 +12,10 @@ export interface LogSettings {
 export interface Loggers {
   /** The logger of a named part; all of them share one stream. */
   named(name: string): Logger
-  /** Writes what is still buffered; for the moment before an exit. */
+  /**
+   * Writes what is still buffered, for the moment before an abrupt end: a line that is being written meanwhile may come
+   * out after later ones. A process that ends by itself writes all of them, in order.
+   */
   flush(): void
 }
 

@@ -20,6 +20,8 @@ export interface MetricSources {
   eventsWaiting: () => number
   /** Bytes that the event log has not yet written. */
   eventLogBytes: () => number
+  /** Answers about tokens that are remembered, by issuer and service. */
+  askedTokens: () => Iterable<readonly [name: string, count: number]>
   /** State of each issuer's keys, by the issuer's short name. */
   issuers: () => Iterable<readonly [name: string, state: IssuerGauges]>
 }
@@ -58,6 +60,15 @@ export function createMetrics(sources: MetricSources) {
     registers,
     collect() {
       this.set(sources.eventLogBytes())
+    },
+  })
+  new Gauge({
+    name: 'gateway_answer_cache_entries',
+    help: 'Answers of introspection and userinfo that are remembered, by issuer and service.',
+    labelNames: ['cache'],
+    registers,
+    collect() {
+      for (const [cache, count] of sources.askedTokens()) this.set({ cache }, count)
     },
   })
   new Gauge({
@@ -122,6 +133,37 @@ export function createMetrics(sources: MetricSources) {
       name: 'gateway_issuer_fetches_total',
       help: 'Fetches of keys, by issuer and result (ok or failed).',
       labelNames: ['issuer', 'result'],
+      registers,
+    }),
+    answerCacheHits: new Counter({
+      name: 'gateway_answer_cache_hits_total',
+      help: 'Answers of introspection and userinfo found remembered, by issuer and service.',
+      labelNames: ['cache'],
+      registers,
+    }),
+    answerCacheMisses: new Counter({
+      name: 'gateway_answer_cache_misses_total',
+      help: 'Answers of introspection and userinfo that had to be asked for, by issuer and service.',
+      labelNames: ['cache'],
+      registers,
+    }),
+    outwardCalls: new Counter({
+      name: 'gateway_outward_calls_total',
+      help: 'Calls to dependencies, by target and result (ok, failed, or rejected where nothing was sent).',
+      labelNames: ['target', 'result'],
+      registers,
+    }),
+    outwardRetries: new Counter({
+      name: 'gateway_outward_retries_total',
+      help: 'Further attempts at calls to dependencies, by target.',
+      labelNames: ['target'],
+      registers,
+    }),
+    outwardDuration: new Histogram({
+      name: 'gateway_outward_duration_seconds',
+      help: 'Time that calls to dependencies took with all their attempts, by target.',
+      labelNames: ['target'],
+      buckets: durationBuckets,
       registers,
     }),
     requests: new Counter({

@@ -1,0 +1,264 @@
+import { AnswerCache } from './auth/answer-cache.ts'
+import { createApiKeys } from './auth/api-keys.ts'
+import { createAuthenticator } from './auth/authenticator.ts'
+import { createEndpoint } from './auth/endpoint.ts'
+import { createIntrospection } from './auth/introspection.ts'
+import { anyIssuer, auth0Issuer, type IssuerSpec, oidcIssuer, oktaIssuer } from './auth/issuers.ts'
+import { KeySet, type KeySetState, keySetTimes } from './auth/key-set.ts'
+import { createFetchKeys } from './auth/key-source.ts'
+import { fileKeyStore } from './auth/key-store.ts'
+import { TokenCache } from './auth/token-cache.ts'
+import type { TrustedIssuer } from './auth/trusted-issuer.ts'
+import { createEnrichment, type Told } from './auth/userinfo.ts'
+import { createIssuerVerifier } from './auth/verifier.ts'
+import { readApiKeys } from './config/api-keys.ts'
+import { followFile } from './config/followed-file.ts'
+import { type IssuerSettings, mayFetch } from './config/issuer-settings.ts'
+import type { Settings } from './config/settings.ts'
+import type { Denial } from './core/denials.ts'
+import type { FetchJson } from './core/fetch.ts'
+import type { Authenticate } from './core/gateway.ts'
+import type { Identity } from './core/identity.ts'
+import type { Metrics } from './observability/metrics.ts'
+import { createFetchJson } from './outward/fetch-json.ts'
+import { createOutward, type OutwardObserver, type ResilienceOptions } from './outward/resilience.ts'
+import type { Surroundings } from './surroundings.ts'
+
+/** Bounds of the cache of verified tokens: some tens of megabytes at the most. */
+const tokenCacheBounds = { maxTokens: 20_000, maxCharacters: 32 * 1024 * 1024 }
+
+/** Bounds of what is remembered of one issuer's answers, good and bad each. */
+const answerCacheBounds = { maxAnswers: 20_000, maxCharacters: 16 * 1024 * 1024 }
+
+/** The most bytes of a key set, a discovery document or an answer about a token. */
+const answerBounds = { maxBytes: 512 * 1024 }
+
+/** How long a refusal by introspection or userinfo is remembered, in milliseconds. */
+const refusalTtlMs = 5_000
+
+/** How keys are fetched. The key set has a rhythm of its own for trying again. */
+const keyCalls = {
+  timeoutMs: 5_000,
+  attempts: 1,
+  backoffMs: 0,
+  maxBackoffMs: 0,
+  maxConcurrent: 2,
+  maxQueued: 2,
+  breakAfter: 10,
+  openMs: 1_000,
+}
+
+/** How providers are asked about tokens. A call outlives the request that waits for it; its answer serves the next. */
+const tokenCalls = {
+  timeoutMs: 2_000,
+  attempts: 2,
+  backoffMs: 50,
+  maxBackoffMs: 250,
+  maxConcurrent: 50,
+  maxQueued: 500,
+  breakAfter: 5,
+  openMs: 5_000,
+}
+
+/** How long a request waits for an answer about its token, in milliseconds. Envoy's Check has a second. */
+const requestWaitMs = 900
+
+/** Everything that says who is calling. */
+export interface Auth {
+  authenticate: Authenticate
+  cache: TokenCache
+  /** Headers that carry credentials for Gatepost alone. */
+  credentialHeaders: readonly string[]
+  /** How the keys of each issuer stand, by its short name. */
+  keyStates(): (readonly [string, KeySetState])[]
+  /** How many answers about tokens are remembered, by issuer and service. */
+  answerCounts(): (readonly [string, number])[]
+  /** Resolves when the keys of each issuer are loaded or their first fetch has failed. */
+  start(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Puts together everything that says who is calling. @param dataDir where keys are kept; absent for nowhere. */
+export function openAuth(
+  settings: Settings,
+  surroundings: Surroundings,
+  metrics: Metrics,
+  dataDir: string | undefined,
+): Auth {
+  const { clockSkewSeconds, cacheTtlMs } = settings.tokens
+  const workshop = createWorkshop(settings, surroundings, metrics, dataDir)
+  const issuers = settings.issuers.map(issuerSpec).map(workshop.trust)
+  const cache = new TokenCache({
+    ...tokenCacheBounds,
+    ttlMs: cacheTtlMs,
+    clockSkewMs: clockSkewSeconds * 1_000,
+  })
+  const keys = openApiKeys(settings, surroundings)
+  const certificates = settings.clientCertificates
+  return {
+    authenticate: createAuthenticator({
+      issuers,
+      cache,
+      observer: {
+        cacheHit: () => metrics.tokenCacheHits.inc(),
+        cacheMiss: () => metrics.tokenCacheMisses.inc(),
+        refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
+      },
+      ...(keys && { apiKeys: keys }),
+      ...(certificates !== 'off' && { certificates }),
+    }),
+    cache,
+    credentialHeaders: keys ? [keys.header] : [],
+    keyStates: () => [...workshop.keySets].map(([name, { state }]) => [name, state] as const),
+    answerCounts: () => [...workshop.answers].map(([name, { size }]) => [name, size] as const),
+    async start() {
+      await Promise.all([...workshop.keySets.values()].map((keySet) => keySet.start()))
+    },
+    async close() {
+      keys?.close()
+      await Promise.all([...workshop.keySets.values()].map((keySet) => keySet.close()))
+    },
+  }
+}
+
+/** Turns an issuer of the environment or the policy into terms for its tokens. */
+export function issuerSpec(settings: IssuerSettings): IssuerSpec {
+  switch (settings.kind) {
+    case 'auth0':
+      return auth0Issuer(settings.origin, settings.audiences)
+    case 'okta':
+      return oktaIssuer(settings.origin, settings.authorizationServer, settings.audiences, settings)
+    case 'oidc':
+      return oidcIssuer(settings.issuer, settings.audiences)
+    case 'policy': {
+      const { issuer, audiences, introspection } = settings
+      return anyIssuer({
+        name: issuer.name,
+        issuer: issuer.issuer,
+        audiences,
+        algorithms: issuer.algorithms,
+        jwksUri: issuer.jwks_uri,
+        introspectionEndpoint: issuer.introspection_endpoint,
+        userinfoEndpoint: issuer.userinfo_endpoint,
+        ...(introspection && { introspection }),
+        ...(issuer.userinfo && { userinfo: true }),
+      })
+    }
+  }
+}
+
+/** Nobody is told how calls went. */
+const unobserved: OutwardObserver = { ended: () => undefined, retried: () => undefined }
+
+/** The fetch of an issuer's keys and discovery document. */
+export function keyFetch(
+  target: string,
+  observer = unobserved,
+  monotonicMs = () => performance.now(),
+): FetchJson {
+  return outwardFetch({ ...keyCalls, target }, observer, monotonicMs)
+}
+
+function outwardFetch(
+  options: ResilienceOptions,
+  observer: OutwardObserver,
+  monotonicMs: () => number,
+): FetchJson {
+  return createFetchJson(answerBounds, createOutward(options, observer, monotonicMs))
+}
+
+/** Makes trusted issuers, each with key set, caches and ways out of its own: one's trouble is never another's. */
+function createWorkshop(
+  { allowPlaintext, tokens }: Settings,
+  { clock, loggers, monotonicMs }: Surroundings,
+  metrics: Metrics,
+  dataDir: string | undefined,
+) {
+  const logger = loggers.named('auth')
+  const keySets = new Map<string, KeySet>()
+  const answers = new Map<string, AnswerCache<unknown>>()
+  const mayUse = (url: string) => mayFetch(url, allowPlaintext)
+  const observer: OutwardObserver = {
+    ended(target, result, tookMs) {
+      metrics.outwardCalls.inc({ target, result })
+      metrics.outwardDuration.observe({ target }, tookMs / 1_000)
+    },
+    retried: (target) => metrics.outwardRetries.inc({ target }),
+  }
+
+  function answerCache<T>(name: string): AnswerCache<T> {
+    const cache = new AnswerCache<T>({
+      ...answerCacheBounds,
+      name,
+      clock,
+      requestWaitMs,
+      onHit: () => metrics.answerCacheHits.inc({ cache: name }),
+      onMiss: () => metrics.answerCacheMisses.inc({ cache: name }),
+    })
+    answers.set(name, cache as AnswerCache<unknown>)
+    return cache
+  }
+
+  function keySetOf(spec: IssuerSpec): KeySet {
+    const keySet = new KeySet({
+      name: spec.name,
+      algorithms: spec.algorithms,
+      fetchKeys: createFetchKeys(spec, keyFetch(`${spec.name}.keys`, observer, monotonicMs), mayUse),
+      clock,
+      logger,
+      store: dataDir === undefined ? undefined : fileKeyStore(dataDir, spec.issuer, logger),
+      onFetch: (result) => metrics.issuerFetches.inc({ issuer: spec.name, result }),
+      times: keySetTimes,
+    })
+    keySets.set(spec.name, keySet)
+    return keySet
+  }
+
+  function judgeOf(spec: IssuerSpec): TrustedIssuer['judge'] {
+    const { introspection } = spec
+    if (!introspection) {
+      return { kind: 'keys', verifier: createIssuerVerifier(spec, keySetOf(spec), tokens.clockSkewSeconds) }
+    }
+    const name = `${spec.name}.introspection`
+    const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
+    const introspect = createIntrospection({
+      spec,
+      endpoint: createEndpoint(introspection.endpoint, fetchJson, mayUse, clock),
+      client: introspection.client,
+      fetchJson,
+      cache: answerCache<Identity | Denial>(name),
+      times: { goodMs: tokens.introspectionTtlMs, badMs: refusalTtlMs, staleMs: tokens.introspectionStaleMs },
+      clockSkewSeconds: tokens.clockSkewSeconds,
+    })
+    return { kind: 'introspection', introspect }
+  }
+
+  function enrichmentOf(spec: IssuerSpec) {
+    if (!spec.userinfo) return undefined
+    const name = `${spec.name}.userinfo`
+    const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
+    return createEnrichment({
+      name: spec.name,
+      endpoint: createEndpoint(spec.userinfo, fetchJson, mayUse, clock),
+      fetchJson,
+      cache: answerCache<Told | Denial>(name),
+      times: { goodMs: tokens.introspectionTtlMs, badMs: refusalTtlMs },
+    })
+  }
+
+  return {
+    keySets,
+    answers,
+    trust(spec: IssuerSpec): TrustedIssuer {
+      const enrich = enrichmentOf(spec)
+      return { spec, judge: judgeOf(spec), ...(enrich && { enrich }) }
+    },
+  }
+}
+
+function openApiKeys({ apiKeys }: Settings, { clock, loggers }: Surroundings) {
+  if (!apiKeys) return undefined
+  const { path, header, first } = apiKeys
+  const file = followFile(path, first, { read: readApiKeys, clock, logger: loggers.named('auth') })
+  return { header, verify: createApiKeys(() => file.current), close: () => file.close() }
+}

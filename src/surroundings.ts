@@ -1,0 +1,10 @@
+import type { Clock } from './core/clock.ts'
+import type { Loggers } from './observability/logger.ts'
+
+/** What the process around the application gives it. */
+export interface Surroundings {
+  clock: Clock
+  /** Milliseconds that only grow. */
+  monotonicMs: () => number
+  loggers: Loggers
+}

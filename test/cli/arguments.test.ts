@@ -1,0 +1,48 @@
+import { expect, test } from '@jest/globals'
+import { commands, type Invocation, parseArguments } from '../../src/cli/arguments.ts'
+
+test.each<[string, Invocation]>([
+  ['', { kind: 'run', command: 'serve', options: {} }],
+  ['serve', { kind: 'run', command: 'serve', options: {} }],
+  ['check', { kind: 'run', command: 'check', options: {} }],
+  [
+    'keys new --client-id a --json',
+    { kind: 'run', command: 'keys', options: { 'client-id': 'a', json: true } },
+  ],
+  ['--help', { kind: 'help', command: undefined }],
+  ['-h', { kind: 'help', command: undefined }],
+  ['help', { kind: 'help', command: undefined }],
+  ['serve --help', { kind: 'help', command: 'serve' }],
+  ['--help check', { kind: 'help', command: 'check' }],
+  ['check -h', { kind: 'help', command: 'check' }],
+  ['help check', { kind: 'help', command: 'check' }],
+  ['--version', { kind: 'version' }],
+  ['-v', { kind: 'version' }],
+  ['serve --version', { kind: 'version' }],
+])('reads "gatepost %s"', (line, invocation) => {
+  expect(parseArguments(line.split(' ').filter(Boolean))).toEqual(invocation)
+})
+
+test.each([
+  ['srve', 'There is no command "srve"'],
+  ['help srve', 'There is no command "srve"'],
+  ['srve --help', 'There is no command "srve"'],
+  ['serve check', 'serve takes no "check"'],
+  ['check now', 'check takes no "now"'],
+  ['keys', 'keys wants one of: new'],
+  ['keys old', 'keys wants one of: new'],
+  ['keys new now', 'keys takes no "now"'],
+  ['serve --json', "Unknown option '--json'"],
+  ['--port 80', "Unknown option '--port'"],
+  ['serve -x', "Unknown option '-x'"],
+  ['--version=1', "Option '-v, --version' does not take an argument"],
+])('refuses "gatepost %s" with what is wrong', (line, problem) => {
+  expect(parseArguments(line.split(' '))).toEqual({
+    kind: 'misuse',
+    problem: expect.stringContaining(problem),
+  })
+})
+
+test('serve comes first: it is what gatepost does without a command', () => {
+  expect(commands[0]).toBe('serve')
+})
