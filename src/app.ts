@@ -15,6 +15,7 @@ import { createRoutes } from './core/routes.ts'
 import { createAccessLog } from './envoy/access-log.ts'
 import { createExtAuthz } from './envoy/ext-authz.ts'
 import { createExtProc } from './envoy/ext-proc.ts'
+import { createMutualTls } from './envoy/mutual-tls.ts'
 import { createSeal } from './envoy/seal.ts'
 import { startGrpcServer } from './envoy/server.ts'
 import { createBus, type OnDrop } from './events/bus.ts'
@@ -85,6 +86,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
 
   const grpc = await startGrpcServer({
     ...settings.grpc,
+    tls: settings.grpc.tls && createMutualTls(settings.grpc.tls, { clock, logger: loggers.named('grpc') }),
     ...createDoors(settings, surroundings, gateway, watcher, metrics),
     onReply: watcher.replied,
     monotonicMs,

@@ -150,7 +150,7 @@ function checkWaysIn(values: Values, env: Environment, problems: Problem[]): voi
       'GATEPOST_AUTH: it is "required", and nothing says whom to trust. There are three ways out:',
       '  1. an issuer: AUTH0_DOMAIN and AUTH0_AUDIENCE, OKTA_DOMAIN and OKTA_AUDIENCE, or OIDC_ISSUER and OIDC_AUDIENCE',
       '  2. keys or certificates: GATEPOST_API_KEYS_FILE (gatepost keys new makes a key), or GATEPOST_CLIENT_CERT',
-      '  3. fewer questions: GATEPOST_AUTH=optional, callers may come without a credential; none, nobody is asked',
+      '  3. fewer questions: GATEPOST_AUTH=optional, callers may come without a credential; GATEPOST_AUTH=none, nobody is asked',
     ].join('\n'),
   )
 }

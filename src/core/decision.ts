@@ -62,8 +62,7 @@ export function decisionMetadata(decision: Decision, requestId: string): Decisio
   const identity = caller.kind === 'anonymous' ? undefined : caller
   return {
     decision_id: decision.decisionId,
-    // Half a character would not survive the way through Envoy, and the whole would not be believed.
-    request_id: requestId.toWellFormed(),
+    request_id: requestId,
     route: route.name,
     service: route.service ?? '',
     user_id: identity?.userId ?? '',

@@ -88,8 +88,9 @@ function outcomeOf(
 // The filters that can attach Gatepost, each the namespace of its own metadata.
 const deciders = ['envoy.filters.http.ext_authz', 'envoy.filters.http.ext_proc']
 
-// What can only happen to a request that has passed every filter, or that ours has stopped.
-const askedFlags = ['UAEX', 'UH', 'UT', 'UR', 'UF', 'UC', 'UO', 'URX', 'NR', 'NC']
+// What can only happen to a request that has passed every filter, or that ours has stopped. Not NR: ext_authz lets a
+// request that has no route pass unasked.
+const askedFlags = ['UAEX', 'UH', 'UT', 'UR', 'UF', 'UC', 'UO', 'URX', 'NC']
 const askedDetails = /^(via_upstream|direct_response|ext_authz_error|ext_proc_error)/
 
 /**
@@ -97,7 +98,7 @@ const askedDetails = /^(via_upstream|direct_response|ext_authz_error|ext_proc_er
  * it or `failure_mode_allow` let it through; but a request that Envoy itself answered before any filter asked has none.
  */
 function decisionOf(
-  { metadata }: AccessLogCommon__Output,
+  { metadata, time_to_first_upstream_tx_byte: sentUpstream }: AccessLogCommon__Output,
   flags: readonly string[],
   details: string,
   seal: Pick<Seal, 'open'>,
@@ -106,7 +107,10 @@ function decisionOf(
     const sealed = seal.open(metadata?.filter_metadata?.[namespace])
     if (sealed) return sealed
   }
-  const asked = askedFlags.some((flag) => flags.includes(flag)) || askedDetails.test(details)
+  const asked =
+    sentUpstream !== undefined ||
+    askedFlags.some((flag) => flags.includes(flag)) ||
+    askedDetails.test(details)
   return { kind: asked ? 'fault' : 'none', route: unmatchedRoute }
 }
 

@@ -114,7 +114,8 @@ function addHeaders(joined: Map<string, string>, map: HeaderMap__Output | undefi
 }
 
 function requestIdOf(headers: ReadonlyMap<string, string>): string {
-  return (headers.get('x-request-id') ?? '').slice(0, maxRequestIdLength)
+  // Half a character, where the cut left one, would not survive its way through Envoy's metadata.
+  return (headers.get('x-request-id') ?? '').slice(0, maxRequestIdLength).toWellFormed()
 }
 
 // The attributes of Envoy's that name the certificate of the peer, the SAN first.

@@ -75,10 +75,10 @@ export function followTlsFiles(
       adoptedStamp = stamp
       complaint = undefined
     } catch (error) {
-      const told = `${stamp} ${(error as Error).message}`
-      if (told === complaint) return
-      complaint = told
-      logger.warn({ exception: error }, 'new TLS files are no good, the old ones stay')
+      const problem = (error as Error).message
+      if (complaint === `${stamp} ${problem}`) return
+      complaint = `${stamp} ${problem}`
+      logger.warn({ problem }, 'new TLS files are no good, the old ones stay')
     }
   }
 
@@ -89,8 +89,8 @@ export function followTlsFiles(
     }
     adopt(next)
     current = next
-    const { serialNumber, validTo } = next.certificate
-    logger.info({ serial_number: serialNumber, valid_to: validTo }, 'new TLS files adopted')
+    const { serialNumber, validToDate } = next.certificate
+    logger.info({ serial_number: serialNumber, valid_to: validToDate.toISOString() }, 'new TLS files adopted')
   }
 
   function warnIfExpired(): void {

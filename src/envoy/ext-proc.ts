@@ -185,7 +185,7 @@ class Session implements ProcSession {
     return { immediate_response: denied(decision, request), dynamic_metadata }
   }
 
-  /** Lets the request pass, and asks for no response phase where there is nothing to do in it. */
+  /** Lets the request pass, and asks for a response phase where there is something to do in it, and only there. */
   #allowed({ upstreamHeaders, clientHeaders }: Allow): ProcessingResponse {
     const header_mutation = {
       set_headers: upstreamHeaders.set.map(overwrite),
@@ -194,7 +194,7 @@ class Session implements ProcSession {
     const needsResponse = this.#roles.observe || clientHeaders.length > 0
     return {
       request_headers: { response: { header_mutation } },
-      ...(!needsResponse && { mode_override: { response_header_mode: 'SKIP' } }),
+      mode_override: { response_header_mode: needsResponse ? 'SEND' : 'SKIP' },
     }
   }
 

@@ -6,6 +6,7 @@ import type { TakeBatch } from './access-log.ts'
 import type { Check } from './ext-authz.ts'
 import type { OpenProcSession } from './ext-proc.ts'
 import { Health } from './health.ts'
+import type { MutualTls } from './mutual-tls.ts'
 import { loadProtos } from './protos.ts'
 import { clientStream, duplex, endEndless, giveUp, type OnReply, type OpenCalls, unary } from './transport.ts'
 import { clearDeadSocket } from './unix-socket.ts'
@@ -15,6 +16,8 @@ export interface GrpcServerParts {
   address: ListenAddress
   /** Mode of the Unix socket's file. */
   socketMode: number
+  /** Absent for plain text. The server closes it. */
+  tls?: MutualTls | undefined
   check: Check
   process: OpenProcSession
   takeBatch: TakeBatch
@@ -63,6 +66,7 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
   const calls: OpenCalls = { unanswered: new Set(), endless: new Set() }
   openDoors(server, { ...parts, calls }, health)
   const address = await listen(server, parts).catch((cause: unknown) => {
+    parts.tls?.close(0)
     server.forceShutdown()
     throw new CannotListen(parts.address, cause)
   })
@@ -73,6 +77,7 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
       health.endWatches()
       endEndless(calls)
       const timer = setTimeout(() => giveUp(calls), timeoutMs)
+      parts.tls?.close(timeoutMs + lastWordsMs)
       await shutDown(server, showAddress(address), timeoutMs + lastWordsMs)
       clearTimeout(timer)
     },
@@ -98,9 +103,9 @@ function allowManyResets(server: Server): void {
   options.streamResetRate = 1_000_000
 }
 
-async function listen(server: Server, { address, socketMode }: GrpcServerParts): Promise<ListenAddress> {
+async function listen(server: Server, { address, socketMode, tls }: GrpcServerParts): Promise<ListenAddress> {
   if (address.kind === 'unix') await clearDeadSocket(address.path)
-  const port = await bind(server, showAddress(address))
+  const port = await (tls ? tls.listen(server, address) : bind(server, showAddress(address)))
   if (address.kind === 'tcp') return { ...address, port }
   await chmod(address.path, socketMode)
   return address

@@ -65,7 +65,7 @@ function certOf(index: number): unknown {
 function warnings(): string[] {
   return log.lines
     .filter(({ level }) => level === 'warn')
-    .map(({ message, fields }) => `${message}: ${(fields['exception'] as Error | undefined)?.message}`)
+    .map(({ message, fields }) => `${message}: ${fields['problem']}`)
 }
 
 describe('at the start', () => {

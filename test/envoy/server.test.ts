@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { statSync, writeFileSync } from 'node:fs'
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
@@ -327,6 +328,29 @@ describe('closing', () => {
     await ended
   })
 
+  test('ends the connection of a call whose message never came', async () => {
+    const server = await start()
+    const session = connectHttp2(`http://${showAddress(server.address)}`)
+    opened.defer(() => session.destroy())
+    await once(session, 'connect')
+    const half = session.request({
+      ':method': 'POST',
+      ':path': '/envoy.service.auth.v3.Authorization/Check',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    })
+    const ended = Promise.all(
+      [session, half].map((end) => new Promise<void>((resolve) => end.once('close', resolve))),
+    )
+    for (const end of [session, half]) end.on('error', () => undefined)
+    await answered(session)
+
+    await server.close(0)
+
+    await ended
+    expect(half.closed).toBe(true)
+  })
+
   test('does not wait for a peer that reads nothing any more', async () => {
     const server = await start()
     const { port } = server.address as TcpAddress
@@ -357,6 +381,13 @@ describe('closing', () => {
     expect(statSync(pathOf(address), { throwIfNoEntry: false })).toBeUndefined()
   })
 })
+
+/** Resolves once the other side has answered a ping, and so has seen all that was sent before it. */
+function answered(session: ClientHttp2Session): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  session.ping(() => resolve())
+  return promise
+}
 
 /** A door that holds its one call until told to answer. */
 function heldCheck() {
