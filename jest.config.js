@@ -11,7 +11,7 @@ const shared = {
 
 /**
  * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts the real
- * Envoy, fetched on first use.
+ * Envoy, fetched on first use; `mesh` starts what is large or built.
  */
 export default {
   projects: [
@@ -19,9 +19,10 @@ export default {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/e2e/', '<rootDir>/test/fuzz/'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/(e2e|fuzz|mesh)/'],
     },
     { ...shared, displayName: 'fuzz', testMatch: ['<rootDir>/test/fuzz/**/*.test.ts'] },
     { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/test/e2e/**/*.test.ts'] },
+    { ...shared, displayName: 'mesh', testMatch: ['<rootDir>/test/mesh/**/*.test.ts'] },
   ],
 }

@@ -1,3 +1,4 @@
+import { collectEvents, type EventStream, eventMismatches, eventText } from './events.ts'
 import { type Reply, sendHttp1, sendHttp2 } from './send.ts'
 import type { Doors, Stack } from './stack.ts'
 import { cell, mark, paint, print } from './style.ts'
@@ -5,11 +6,13 @@ import { faultNote, type Tokens, type TourCase, tour, tourTokens } from './tour.
 import { mismatches, verdictOf } from './verdict.ts'
 
 /**
- * Walks the tour and prints a line for each request, with the expected and the seen verdict.
+ * Walks the tour and prints each request with the expected and the seen verdict, and the events that Gatepost made of
+ * it.
  * @returns whether every request went as expected.
  */
-export async function checkTour({ doors, providers }: Stack): Promise<boolean> {
-  const cases = tour(providers)
+export async function checkTour({ attachment, doors, providers, gatepost }: Stack): Promise<boolean> {
+  using events = collectEvents(gatepost)
+  const cases = tour(attachment, providers)
   const tokens = await tourTokens(providers)
   const widths = {
     name: widest(cases.map(({ name }) => name)),
@@ -22,9 +25,10 @@ export async function checkTour({ doors, providers }: Stack): Promise<boolean> {
   print(paint('dim', `  ${row('request', '', 'expected', 'seen')}`))
   let failed = 0
   for (const tourCase of cases) {
-    const { seen, problems } = await visit(tourCase, doors, tokens)
+    const { seen, told, problems } = await visit(tourCase, doors, tokens, events)
     const line = row(tourCase.name, requestLine(tourCase), tourCase.expected.verdict, seen)
     print(`${mark(problems.length === 0)} ${line}`)
+    print(paint('dim', `    ${told}`))
     for (const problem of problems) print(paint('red', `    ${problem}`))
     failed += problems.length === 0 ? 0 : 1
   }
@@ -37,12 +41,20 @@ async function visit(
   tourCase: TourCase,
   doors: Doors,
   tokens: Tokens,
-): Promise<{ seen: string; problems: string[] }> {
+  events: EventStream,
+): Promise<{ seen: string; told: string; problems: string[] }> {
+  const { expected } = tourCase
   try {
     const reply = await send(tourCase, doors, tokens)
-    return { seen: verdictOf(reply), problems: mismatches(tourCase.expected, reply) }
+    const seen = verdictOf(reply)
+    // An event that nobody waits for here would be one too many for the next request.
+    if (expected.events === 'none') return { seen, told: 'no event', problems: mismatches(expected, reply) }
+
+    const told = await events.untilCompleted()
+    const problems = [...mismatches(expected, reply), ...eventMismatches(expected.events, reply.status, told)]
+    return { seen, told: told.map(eventText).join(' · ') || 'no event', problems }
   } catch (error) {
-    return { seen: 'no reply', problems: [(error as Error).message] }
+    return { seen: 'no reply', told: '', problems: [(error as Error).message] }
   }
 }
 

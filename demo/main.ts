@@ -3,12 +3,13 @@ import { checkTour } from './check.ts'
 import { type Attachment, attachments, type StackOptions, startStack } from './stack.ts'
 import { watch } from './watch.ts'
 
-const help = `Gatepost's demo: a real Envoy asks Gatepost about every request, and you see each verdict.
+const help = `Gatepost's demo: a real Envoy asks Gatepost about every request, and you see each verdict and
+each event.
 
 Usage: npm run demo -- [options]
 
   --check          walk the tour without you, print each request with its expected and seen
-                   verdict, and exit 0 if all are as expected, else 1
+                   verdict and its events, and exit 0 if all are as expected, else 1
   --port P         Envoy's port (default 8080; 0: any free one); every other port is then chosen free
   --config NAME    how Gatepost is attached to Envoy: ${attachments.join(', ')} (default ext-authz)
   --help           this text
@@ -16,7 +17,7 @@ Usage: npm run demo -- [options]
 Everything runs on 127.0.0.1: an OpenID provider with the paths of Auth0, one with those of Okta, one of
 plain OpenID Connect, two sample upstreams, Gatepost from its sources, and Envoy (downloaded on first
 use into the user's cache folder; TEST_ENVOY_BIN names one you have). Without --port the demo uses the
-ports of envoy/ext-authz.yaml: 8080 and 9901 (Envoy), 9001 and 9002 (Gatepost), 8081 and 8082
+ports of the files in envoy/: 8080 and 9901 (Envoy), 9001 and 9002 (Gatepost), 8081 and 8082
 (the upstreams). Ctrl-C ends all it started.
 `
 

@@ -14,7 +14,7 @@ import { startUpstream } from '../test/support/upstream.ts'
 import { paint, print } from './style.ts'
 
 /** The bundled Envoy configurations that the demo can show. */
-export const attachments = ['ext-authz'] as const
+export const attachments = ['ext-authz', 'ext-proc', 'full'] as const
 
 /** One of the bundled Envoy configurations. */
 export type Attachment = (typeof attachments)[number]
@@ -40,12 +40,14 @@ export type Providers = Record<'auth0' | 'okta' | 'oidc', OpenIdProvider>
 
 /** Everything the demo runs. It ends, last started first, when its `await using` scope closes. */
 export interface Stack extends AsyncDisposable {
+  attachment: Attachment
   doors: Doors
   providers: Providers
   /** What Gatepost was told about issuers: its whole configuration. */
   environment: Readonly<Record<string, string>>
   /** The processes that must not end while the demo runs. */
   processes: readonly RunningProcess[]
+  /** Its log and its events are among its lines. */
   gatepost: RunningProcess
 }
 
@@ -80,6 +82,7 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
   const gatepost = parts.use(
     await startGatepost({
       ...environment,
+      GATEPOST_EVENTS_LOG: 'stdout',
       LOG_LEVEL: 'debug',
       GATEPOST_GRPC_ADDRESS: `127.0.0.1:${ports.Gatepost}`,
       GATEPOST_ADMIN_ADDRESS: `127.0.0.1:${ports["Gatepost's admin"]}`,
@@ -95,13 +98,14 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
       order_service: orders.address,
     },
   })
-  await addFaultListeners(config)
+  await addFaultListeners(config, deciders[attachment])
   const envoy = parts.use(
     await startEnvoy(config, { progress: (message) => print(paint('dim', `… ${message}`)) }),
   )
 
   const owned = parts.move()
   return {
+    attachment,
     doors: doorsOf(envoy.listeners),
     providers,
     environment,
@@ -140,18 +144,24 @@ function issuerSettings({ auth0, okta, oidc }: Providers): Record<string, string
   }
 }
 
+/** The filter that attaches Gatepost in each configuration. */
+const deciders: Readonly<Record<Attachment, string>> = {
+  'ext-authz': 'envoy.filters.http.ext_authz',
+  'ext-proc': 'envoy.filters.http.ext_proc',
+  full: 'envoy.filters.http.ext_authz',
+}
+
 /** Two copies of the shipped listener that ask a Gatepost where nothing listens: one lets faults pass, one does not. */
-async function addFaultListeners(config: EnvoyConfig): Promise<void> {
+async function addFaultListeners(config: EnvoyConfig, decider: string): Promise<void> {
   copyCluster(config, { from: 'gatepost', name: 'gatepost_down', address: `127.0.0.1:${await freePort()}` })
   for (const [name, allow] of [
     ['fault_allowed', true],
     ['fault_refused', false],
   ] as const) {
-    const filter = httpFilter(copyListener(config, { from: 'ingress', name }), 'envoy.filters.http.ext_authz')
-    Object.assign(filter, {
-      failure_mode_allow: allow,
-      grpc_service: { envoy_grpc: { cluster_name: 'gatepost_down' }, timeout: '1s' },
-    })
+    const filter = httpFilter(copyListener(config, { from: 'ingress', name }), decider)
+    const service = filter['grpc_service'] as { envoy_grpc: { cluster_name: string } }
+    service.envoy_grpc.cluster_name = 'gatepost_down'
+    filter['failure_mode_allow'] = allow
   }
 }
 

@@ -1,4 +1,6 @@
-import type { Doors, Providers } from './stack.ts'
+import type { ExpectedEvents } from './events.ts'
+import type { Attachment, Doors, Providers } from './stack.ts'
+import { fullTour } from './tour-full.ts'
 
 /** The tokens of the tour by name. */
 export interface Tokens {
@@ -40,6 +42,8 @@ export interface Expectation {
   /** The exact headers the upstream must see; undefined: it must not see that one. */
   upstreamHeaders?: Readonly<Record<string, string | undefined>>
   body?: 'problem' | 'empty'
+  /** What Gatepost must tell of it; `none` where it must not even hear of it. */
+  events: ExpectedEvents | 'none'
 }
 
 /** Gets the tokens of the tour: real ones from the token endpoints, bad ones signed by the providers' real keys. */
@@ -62,10 +66,15 @@ const invalidToken = {
   verdict: '401 invalid_token',
   headers: { 'www-authenticate': /^Bearer .*error="invalid_token"/ },
   body: 'problem',
+  events: { decision: 'deny', route: 'users', authFailed: 'invalid_token' },
 } as const
 
 /** The tour: what Gatepost lets through, what it refuses and how, and what nobody can talk it into. */
-export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
+export function tour(attachment: Attachment, providers: Providers): readonly TourCase[] {
+  return [...commonTour(providers), ...(attachment === 'full' ? fullTour : []), ...faultTour]
+}
+
+function commonTour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
   return [
     {
       name: 'a good Auth0 token',
@@ -76,6 +85,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '200 as demo-app@clients',
         headers: { 'x-upstream': /^user_service$/ },
         upstreamHeaders: { 'x-client-id': 'demo-app', 'x-auth-issuer': auth0.issuer },
+        events: { decision: 'allow', route: 'users', userId: 'demo-app@clients' },
       },
     },
     {
@@ -87,6 +97,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '200 as demo-app',
         headers: { 'x-upstream': /^order_service$/ },
         upstreamHeaders: { 'x-client-id': 'demo-app', 'x-auth-issuer': okta.issuer },
+        events: { decision: 'allow', route: 'orders', userId: 'demo-app' },
       },
     },
     {
@@ -98,6 +109,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '200 as demo-app',
         headers: { 'x-upstream': /^order_service$/ },
         upstreamHeaders: { 'x-client-id': 'demo-app', 'x-auth-issuer': oidc.issuer },
+        events: { decision: 'allow', route: 'orders', userId: 'demo-app' },
       },
     },
     {
@@ -109,6 +121,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '401 Bearer',
         headers: { 'www-authenticate': /^Bearer(?!.*error=)/ },
         body: 'problem',
+        events: { decision: 'deny', route: 'users', authFailed: 'missing_token' },
       },
     },
     {
@@ -141,6 +154,12 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '403 insufficient_scope',
         headers: { 'www-authenticate': /^Bearer .*error="insufficient_scope"/ },
         body: 'problem',
+        events: {
+          decision: 'deny',
+          route: 'orders',
+          userId: 'demo-app@clients',
+          authFailed: 'insufficient_scope',
+        },
       },
     },
     {
@@ -148,7 +167,11 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
       door: 'ingress',
       path: '/users',
       tokens: ['auth0', 'okta'],
-      expected: { verdict: '400 invalid_request', body: 'problem' },
+      expected: {
+        verdict: '400 invalid_request',
+        body: 'problem',
+        events: { decision: 'deny', route: 'users', authFailed: 'invalid_request' },
+      },
     },
     {
       name: 'a good token, forged identity',
@@ -160,6 +183,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '200 as demo-app@clients',
         headers: { 'x-upstream': /^user_service$/ },
         upstreamHeaders: { 'x-auth-scopes': 'read:users read:orders', 'x-gatepost-plan': undefined },
+        events: { decision: 'allow', route: 'users', userId: 'demo-app@clients' },
       },
     },
     {
@@ -171,6 +195,7 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
         verdict: '200 as nobody',
         headers: { 'x-upstream': /^user_service$/ },
         upstreamHeaders: unseen,
+        events: { decision: 'allow', route: 'public' },
       },
     },
     {
@@ -178,13 +203,13 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
       door: 'ingress',
       path: '/public',
       headers: { x_user_id: 'admin' },
-      expected: { verdict: '400' },
+      expected: { verdict: '400', events: { decision: 'none' } },
     },
     {
       name: 'a detour by an escaped slash',
       door: 'ingress',
       path: '/public/..%2fusers',
-      expected: { verdict: '400' },
+      expected: { verdict: '400', events: { decision: 'none' } },
     },
     {
       name: 'a gRPC call without token',
@@ -193,26 +218,47 @@ export function tour({ auth0, okta, oidc }: Providers): readonly TourCase[] {
       method: 'POST',
       headers: { 'content-type': 'application/grpc', te: 'trailers' },
       http2: true,
-      expected: { verdict: '200 grpc-status 16', headers: { 'grpc-message': /./ }, body: 'empty' },
-    },
-    {
-      name: 'a fault refused, good token',
-      door: 'faultRefused',
-      path: '/users',
-      tokens: ['auth0'],
-      headers: forged,
-      expected: { verdict: '503' },
-    },
-    {
-      name: 'a fault let through, forged identity',
-      door: 'faultAllowed',
-      path: '/users',
-      headers: forged,
       expected: {
-        verdict: '200 as nobody',
-        headers: { 'x-upstream': /^user_service$/ },
-        upstreamHeaders: unseen,
+        verdict: '200 grpc-status 16',
+        headers: { 'grpc-message': /./ },
+        body: 'empty',
+        events: { decision: 'deny', route: 'users', authFailed: 'missing_token' },
+      },
+    },
+    {
+      name: "a browser's preflight",
+      door: 'ingress',
+      path: '/users',
+      method: 'OPTIONS',
+      headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' },
+      expected: {
+        verdict: '200',
+        headers: { 'access-control-allow-origin': /^https:\/\/app\.example\.com$/ },
+        events: { decision: 'none' },
       },
     },
   ]
 }
+
+const faultTour: readonly TourCase[] = [
+  {
+    name: 'a fault refused, good token',
+    door: 'faultRefused',
+    path: '/users',
+    tokens: ['auth0'],
+    headers: forged,
+    expected: { verdict: '503', events: { decision: 'fault' } },
+  },
+  {
+    name: 'a fault let through, forged identity',
+    door: 'faultAllowed',
+    path: '/users',
+    headers: forged,
+    expected: {
+      verdict: '200 as nobody',
+      headers: { 'x-upstream': /^user_service$/ },
+      upstreamHeaders: unseen,
+      events: { decision: 'fault' },
+    },
+  },
+]

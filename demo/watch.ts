@@ -3,16 +3,17 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type LogLine, parseLogLine } from '../test/support/gatepost.ts'
 import { tempFolder } from '../test/support/temp.ts'
+import { eventText, parseEvent } from './events.ts'
 import type { Doors, Stack } from './stack.ts'
 import { cell, mark, paint, print } from './style.ts'
 import { faultNote, type TourCase, tour, tourTokens } from './tour.ts'
 
 /**
- * Prints curl lines for the whole tour, then each verdict as it happens, until Ctrl-C.
+ * Prints curl lines for the whole tour, then each verdict and each event as it happens, until Ctrl-C.
  * @throws when Gatepost or Envoy ends by itself.
  */
 export async function watch(stack: Stack): Promise<void> {
-  const { doors, providers, environment, processes, gatepost } = stack
+  const { attachment, doors, providers, environment, processes, gatepost } = stack
   await using folder = await tempFolder('demo')
   for (const [name, token] of Object.entries(await tourTokens(providers))) {
     await writeFile(join(folder.path, name), `Authorization: Bearer ${token}\n`, { mode: 0o600 })
@@ -21,16 +22,17 @@ export async function watch(stack: Stack): Promise<void> {
   print(`\nGatepost was started with`)
   for (const [name, value] of Object.entries(environment)) print(`  ${name}=${value}`)
   print(`\nTry these in another terminal (each file holds an Authorization header):`)
-  for (const tourCase of tour(providers)) {
+  for (const tourCase of tour(attachment, providers)) {
     print(`\n  ${paint('dim', `# ${tourCase.name}: ${tourCase.expected.verdict}`)}`)
     print(`  ${curlLine(tourCase, doors, folder.path)}`)
   }
   print(`\n${faultNote}`)
   print(
-    `\nEnvoy serves on ${paint('bold', doors.ingress)}. Verdicts, as they happen (Ctrl-C ends everything):\n`,
+    `\nEnvoy serves on ${paint('bold', doors.ingress)}. Verdicts, and events once Envoy's access log has told how it ` +
+      'ended, as they happen (Ctrl-C ends everything):\n',
   )
 
-  const stopListening = gatepost.onLine(printVerdict)
+  const stopListening = gatepost.onLine(printLine)
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), firstEnd(processes)])
   stopListening()
   print('\nEnding Envoy, Gatepost, the upstreams and the providers')
@@ -62,7 +64,12 @@ function curlLine(
   ].join(' ')
 }
 
-function printVerdict(line: string): void {
+function printLine(line: string): void {
+  const event = parseEvent(line)
+  if (event)
+    print(
+      paint('dim', `${clock(event)}     ${eventText(event)} ${'path' in event.data ? event.data.path : ''}`),
+    )
   const logged = parseLogLine(line)
   if (logged?.message === 'decision') print(decisionLine(logged))
   if (logged?.message.startsWith('fault')) print(faultLine(logged))
@@ -96,6 +103,6 @@ function requestOf({ method, path }: LogLine): string {
   return [method, path].filter(Boolean).join(' ')
 }
 
-function clock({ timestamp }: LogLine): string {
+function clock({ timestamp }: { timestamp: string }): string {
   return new Date(timestamp).toTimeString().slice(0, 8)
 }

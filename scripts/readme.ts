@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describeVariables } from '../src/config/variables.ts'
 import { type DenialRow, denials } from '../src/core/denials.ts'
+import { catalogue, descriptions, eventTypes } from '../src/events/catalogue.ts'
 import { createMetrics, type MetricSources } from '../src/observability/metrics.ts'
 
 /** A table of the README, by the name that its markers give. */
@@ -25,6 +26,16 @@ const tables: Readonly<Record<string, () => string>> = {
         bearerError ? code(bearerError) : '–',
         title,
       ]),
+    ),
+  events: () =>
+    table(
+      ['event', 'meaning', '`data`'],
+      eventTypes.map((type) => {
+        const { properties, required } = catalogue[type]
+        const needed: readonly string[] = required
+        const fields = Object.keys(properties).map((name) => code(needed.includes(name) ? name : `${name}?`))
+        return [`[${code(type)}](docs/events/${type}.schema.json)`, descriptions[type], fields.join(' ')]
+      }),
     ),
   metrics: () =>
     table(

@@ -3,11 +3,12 @@ import { exitCodes } from '../src/core/exit-codes.ts'
 import { bearerErrors } from './vectors/bearer-errors.ts'
 import { checkRequests } from './vectors/check-requests.ts'
 import { envoyJwtAuthn } from './vectors/envoy-jwt-authn.ts'
+import { gcra } from './vectors/gcra.ts'
 import { joseCookbook } from './vectors/jose-cookbook.ts'
 import { runVectors } from './vectors/run.ts'
 
 /** Every set of public vectors that Gatepost is held against. */
-const sets = [joseCookbook, envoyJwtAuthn, bearerErrors, checkRequests]
+const sets = [joseCookbook, envoyJwtAuthn, bearerErrors, checkRequests, gcra]
 
 process.exitCode = await main(process.argv.slice(2))
 

@@ -31,13 +31,13 @@ const tokenCacheBounds = { maxTokens: 20_000, maxCharacters: 32 * 1024 * 1024 }
 const answerCacheBounds = { maxAnswers: 20_000, maxCharacters: 16 * 1024 * 1024 }
 
 /** The most bytes of a key set, a discovery document or an answer about a token. */
-const answerBounds = { maxBytes: 512 * 1024 }
+export const answerBounds = { maxBytes: 512 * 1024 }
 
 /** How long a refusal by introspection or userinfo is remembered, in milliseconds. */
-const refusalTtlMs = 5_000
+export const refusalTtlMs = 5_000
 
 /** How keys are fetched. The key set has a rhythm of its own for trying again. */
-const keyCalls = {
+export const keyCalls: Omit<ResilienceOptions, 'target'> = {
   timeoutMs: 5_000,
   attempts: 1,
   backoffMs: 0,
@@ -49,7 +49,7 @@ const keyCalls = {
 }
 
 /** How providers are asked about tokens. A call outlives the request that waits for it; its answer serves the next. */
-const tokenCalls = {
+export const tokenCalls: Omit<ResilienceOptions, 'target'> = {
   timeoutMs: 2_000,
   attempts: 2,
   backoffMs: 50,
@@ -60,8 +60,11 @@ const tokenCalls = {
   openMs: 5_000,
 }
 
-/** How long a request waits for an answer about its token, in milliseconds. Envoy's Check has a second. */
-const requestWaitMs = 900
+/**
+ * How long a request waits in all for answers about its token, in milliseconds from its arrival. Envoy's Check has a
+ * second.
+ */
+export const requestWaitMs = 900
 
 /** Everything that says who is calling. */
 export interface Auth {
@@ -69,13 +72,18 @@ export interface Auth {
   cache: TokenCache
   /** Headers that carry credentials for Gatepost alone. */
   credentialHeaders: readonly string[]
+  /**
+   * Trusts these issuers from now on. Those that stay keep their keys; what was verified for one that goes, or whose
+   * terms change, is forgotten.
+   */
+  adopt(issuers: readonly IssuerSettings[]): Promise<void>
   /** How the keys of each issuer stand, by its short name. */
   keyStates(): (readonly [string, KeySetState])[]
   /** How many answers about tokens are remembered, by issuer and service. */
   answerCounts(): (readonly [string, number])[]
   /** Resolves when the keys of each issuer are loaded or their first fetch has failed. */
   start(): Promise<void>
-  close(): Promise<void>
+  close(): void
 }
 
 /** Puts together everything that says who is calling. @param dataDir where keys are kept; absent for nowhere. */
@@ -87,7 +95,6 @@ export function openAuth(
 ): Auth {
   const { clockSkewSeconds, cacheTtlMs } = settings.tokens
   const workshop = createWorkshop(settings, surroundings, metrics, dataDir)
-  const issuers = settings.issuers.map(issuerSpec).map(workshop.trust)
   const cache = new TokenCache({
     ...tokenCacheBounds,
     ttlMs: cacheTtlMs,
@@ -95,8 +102,9 @@ export function openAuth(
   })
   const keys = openApiKeys(settings, surroundings)
   const certificates = settings.clientCertificates
-  return {
-    authenticate: createAuthenticator({
+
+  function authenticatorOf(issuers: readonly TrustedIssuer[]): Authenticate {
+    return createAuthenticator({
       issuers,
       cache,
       observer: {
@@ -106,19 +114,55 @@ export function openAuth(
       },
       ...(keys && { apiKeys: keys }),
       ...(certificates !== 'off' && { certificates }),
-    }),
+    })
+  }
+
+  let benches = settings.policy.first.issuers.map(workshop.trust)
+  let current = authenticatorOf(benches.map(({ trusted }) => trusted))
+
+  return {
+    authenticate: (request, route) => current(request, route),
     cache,
     credentialHeaders: keys ? [keys.header] : [],
-    keyStates: () => [...workshop.keySets].map(([name, { state }]) => [name, state] as const),
-    answerCounts: () => [...workshop.answers].map(([name, { size }]) => [name, size] as const),
+    keyStates: () => benches.flatMap(({ name, keySet }) => (keySet ? [[name, keySet.state] as const] : [])),
+    answerCounts: () =>
+      benches.flatMap(({ answers }) => answers.map(({ name, size }) => [name, size] as const)),
+
     async start() {
-      await Promise.all([...workshop.keySets.values()].map((keySet) => keySet.start()))
+      await Promise.all(benches.map(({ keySet }) => keySet?.start()))
     },
-    async close() {
+
+    async adopt(issuers) {
+      const before = new Map(benches.map((bench) => [bench.signature, bench]))
+      const next = issuers.map((issuer) => before.get(signatureOf(issuer)) ?? workshop.trust(issuer))
+      await Promise.all(next.filter((bench) => !benches.includes(bench)).map(({ keySet }) => keySet?.start()))
+      const gone = benches.filter((bench) => !next.includes(bench))
+      benches = next
+      current = authenticatorOf(benches.map(({ trusted }) => trusted))
+      for (const { keySet } of gone) keySet?.retire()
+    },
+
+    close() {
       keys?.close()
-      await Promise.all([...workshop.keySets.values()].map((keySet) => keySet.close()))
+      for (const { keySet } of benches) keySet?.close()
     },
   }
+}
+
+/** An issuer at work: with what its tokens are judged, and what of it must be started and ended. */
+interface Bench {
+  name: string
+  /** Changes with the issuer's settings. */
+  signature: string
+  trusted: TrustedIssuer
+  /** Absent where the issuer is asked instead. */
+  keySet: KeySet | undefined
+  answers: readonly { name: string; readonly size: number }[]
+}
+
+/** Two settings with the same signature are the same issuer on the same terms; secrets are followed by themselves. */
+function signatureOf(issuer: IssuerSettings): string {
+  return JSON.stringify(issuer)
 }
 
 /** Turns an issuer of the environment or the policy into terms for its tokens. */
@@ -175,8 +219,6 @@ function createWorkshop(
   dataDir: string | undefined,
 ) {
   const logger = loggers.named('auth')
-  const keySets = new Map<string, KeySet>()
-  const answers = new Map<string, AnswerCache<unknown>>()
   const mayUse = (url: string) => mayFetch(url, allowPlaintext)
   const observer: OutwardObserver = {
     ended(target, result, tookMs) {
@@ -187,7 +229,7 @@ function createWorkshop(
   }
 
   function answerCache<T>(name: string): AnswerCache<T> {
-    const cache = new AnswerCache<T>({
+    return new AnswerCache<T>({
       ...answerCacheBounds,
       name,
       clock,
@@ -195,12 +237,10 @@ function createWorkshop(
       onHit: () => metrics.answerCacheHits.inc({ cache: name }),
       onMiss: () => metrics.answerCacheMisses.inc({ cache: name }),
     })
-    answers.set(name, cache as AnswerCache<unknown>)
-    return cache
   }
 
   function keySetOf(spec: IssuerSpec): KeySet {
-    const keySet = new KeySet({
+    return new KeySet({
       name: spec.name,
       algorithms: spec.algorithms,
       fetchKeys: createFetchKeys(spec, keyFetch(`${spec.name}.keys`, observer, monotonicMs), mayUse),
@@ -210,48 +250,69 @@ function createWorkshop(
       onFetch: (result) => metrics.issuerFetches.inc({ issuer: spec.name, result }),
       times: keySetTimes,
     })
-    keySets.set(spec.name, keySet)
-    return keySet
   }
 
-  function judgeOf(spec: IssuerSpec): TrustedIssuer['judge'] {
-    const { introspection } = spec
-    if (!introspection) {
-      return { kind: 'keys', verifier: createIssuerVerifier(spec, keySetOf(spec), tokens.clockSkewSeconds) }
-    }
+  function introspectionOf(spec: IssuerSpec) {
+    if (!spec.introspection) return undefined
+    const { endpoint, client } = spec.introspection
     const name = `${spec.name}.introspection`
     const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
+    const cache = answerCache<Identity | Denial>(name)
     const introspect = createIntrospection({
       spec,
-      endpoint: createEndpoint(introspection.endpoint, fetchJson, mayUse, clock),
-      client: introspection.client,
+      endpoint: createEndpoint(endpoint, fetchJson, mayUse, clock),
+      client,
       fetchJson,
-      cache: answerCache<Identity | Denial>(name),
+      cache,
       times: { goodMs: tokens.introspectionTtlMs, badMs: refusalTtlMs, staleMs: tokens.introspectionStaleMs },
       clockSkewSeconds: tokens.clockSkewSeconds,
     })
-    return { kind: 'introspection', introspect }
+    return { introspect, cache: { name, cache } }
   }
 
   function enrichmentOf(spec: IssuerSpec) {
     if (!spec.userinfo) return undefined
     const name = `${spec.name}.userinfo`
     const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
-    return createEnrichment({
+    const cache = answerCache<Told | Denial>(name)
+    const enrich = createEnrichment({
       name: spec.name,
       endpoint: createEndpoint(spec.userinfo, fetchJson, mayUse, clock),
       fetchJson,
-      cache: answerCache<Told | Denial>(name),
+      cache,
       times: { goodMs: tokens.introspectionTtlMs, badMs: refusalTtlMs },
     })
+    return { enrich, cache: { name, cache } }
   }
 
   return {
-    keySets,
-    answers,
-    trust(spec: IssuerSpec): TrustedIssuer {
-      const enrich = enrichmentOf(spec)
-      return { spec, judge: judgeOf(spec), ...(enrich && { enrich }) }
+    trust(issuer: IssuerSettings): Bench {
+      const spec = issuerSpec(issuer)
+      const introspection = introspectionOf(spec)
+      const enrichment = enrichmentOf(spec)
+      const keySet = introspection ? undefined : keySetOf(spec)
+      const caches = [introspection?.cache, enrichment?.cache].filter((cache) => cache !== undefined)
+      return {
+        name: spec.name,
+        signature: signatureOf(issuer),
+        keySet,
+        trusted: {
+          spec,
+          judge: introspection
+            ? { kind: 'introspection', introspect: introspection.introspect }
+            : {
+                kind: 'keys',
+                verifier: createIssuerVerifier(spec, keySet as KeySet, tokens.clockSkewSeconds),
+              },
+          ...(enrichment && { enrich: enrichment.enrich }),
+        },
+        answers: caches.map(({ name, cache }) => ({
+          name,
+          get size() {
+            return cache.size
+          },
+        })),
+      }
     },
   }
 }

@@ -1,9 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { hash, randomBytes, randomUUID } from 'node:crypto'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
 import { openAuth } from './app-auth.ts'
 import type { KeySetState } from './auth/key-set.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
+import type { EffectivePolicy } from './config/effective-policy.ts'
+import { type FollowedFile, followFile } from './config/followed-file.ts'
 import { issuerIdentifier } from './config/issuer-settings.ts'
 import type { Settings } from './config/settings.ts'
 import { CannotStart } from './core/cannot-start.ts'
@@ -11,6 +13,7 @@ import type { Clock } from './core/clock.ts'
 import { createGateway, type Gateway } from './core/gateway.ts'
 import { showAddress } from './core/listen.ts'
 import type { Logger } from './core/log.ts'
+import { createQuota } from './core/quota.ts'
 import { createRoutes } from './core/routes.ts'
 import { createAccessLog } from './envoy/access-log.ts'
 import { createExtAuthz } from './envoy/ext-authz.ts'
@@ -23,15 +26,21 @@ import { type LogSink, openLogSink } from './events/log-sink.ts'
 import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { createOutcomeRecorder } from './observability/outcomes.ts'
+import { MemoryLimiter } from './ratelimit/memory.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** The most events between the request path and the sinks. */
 const busCapacity = 100_000
 
+/** How long the end waits for the event log, in milliseconds. */
+const eventLogCloseMs = 2_000
+
 /** The running application. */
 export interface App {
   /** Counts and logs a fault that reached nobody who was waiting for it. */
   unforeseen: (error: unknown) => void
+  /** Rereads the policy file now. */
+  reload: () => void
   /**
    * Says NOT_SERVING, serves on for the drain delay, lets calls under way finish within the drain timeout, and closes
    * everything.
@@ -66,10 +75,24 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   const auth = openAuth(settings, surroundings, metrics, dataDir?.path)
   opening.defer(() => auth.close())
 
+  const routes = createRoutes(settings.policy.first.routes)
+  const policyFile = followPolicy(settings, surroundings, async ({ issuers, routes: next }) => {
+    await auth.adopt(issuers)
+    routes.replace(next)
+  })
+  opening.defer(() => policyFile?.close())
+  const limiter = new MemoryLimiter({ onOverflow: () => metrics.limitOverflows.inc() })
+
   const gateway = createGateway({
-    routes: createRoutes(settings.defaults),
+    routes,
     authenticate: auth.authenticate,
     credentialHeaders: auth.credentialHeaders,
+    quota: createQuota({
+      limiter,
+      hash: sha256,
+      publish: events.bus.publish,
+      events: settings.rateLimitEvents,
+    }),
     publish: events.bus.publish,
     onOutcome: createOutcomeRecorder(metrics),
     randomId,
@@ -101,8 +124,9 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       grpc_address: showAddress(grpc.address),
       admin_address: showAddress(admin.address),
       ...(status && { status_address: showAddress(status.address) }),
-      auth: settings.defaults.auth,
-      issuers: settings.issuers.map(issuerIdentifier),
+      auth: settings.policy.first.routes.defaults.auth,
+      issuers: settings.policy.first.issuers.map(issuerIdentifier),
+      routes: settings.policy.first.routes.routes.length,
       observer: settings.observer,
     },
     'ready',
@@ -114,6 +138,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       metrics.faults.inc({ part: 'internal' })
       log.error({ exception: error }, 'unforeseen fault')
     },
+    reload: () => policyFile?.reload(),
     async stop() {
       stage.draining = true
       grpc.health.serving = false
@@ -123,6 +148,23 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       log.info({}, 'stopped')
     },
   }
+}
+
+/** Follows the policy file, if there is one; a bad one is refused and the old stays. */
+function followPolicy(
+  { policy: { path, first, read } }: Settings,
+  { clock, loggers }: Surroundings,
+  adopt: (policy: EffectivePolicy) => Promise<void>,
+): FollowedFile<EffectivePolicy> | undefined {
+  if (path === undefined) return undefined
+  const logger = loggers.named('policy')
+  let adopting: Promise<void> = Promise.resolve()
+  const onChange = (policy: EffectivePolicy) => {
+    adopting = adopting
+      .then(() => adopt(policy))
+      .catch((error: unknown) => logger.error({ exception: error }, 'policy not adopted'))
+  }
+  return followFile(path, first, { read, clock, logger, onChange })
 }
 
 /** The way of events from the request path to whoever wants them. */
@@ -143,7 +185,8 @@ function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics:
     log,
     async close() {
       bus.flush()
-      await log?.close()
+      const unwritten = (await log?.close(eventLogCloseMs)) ?? 0
+      if (unwritten > 0) logger.error({ bytes: unwritten }, 'the last events could not be written')
     },
   }
 }
@@ -204,7 +247,7 @@ function oneObserver(
  */
 function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
   const isDuty = settings.admin.token === undefined
-  if (!isDuty && settings.issuers.length === 0) return undefined
+  if (!isDuty && settings.policy.first.issuers.length === 0) return undefined
   try {
     return openDataDir(settings.dataDir)
   } catch (error) {
@@ -235,6 +278,10 @@ async function scrape({ registry }: Metrics): Promise<{ contentType: string; tex
 
 function constant<T>(value: T): () => T {
   return () => value
+}
+
+function sha256(text: string): string {
+  return hash('sha256', text, 'base64url')
 }
 
 function randomId(): string {

@@ -67,6 +67,7 @@ async function serve(settings: Settings): Promise<number> {
     // A fault that nobody foresaw belongs to one request; the others go on.
     process.on('uncaughtException', app.unforeseen)
     process.on('unhandledRejection', app.unforeseen)
+    process.on('SIGHUP', app.reload)
     await asked
     await app.stop()
     return exitCodes.ok

@@ -9,7 +9,7 @@ import { showAddress } from './core/listen.ts'
 
 /** Lists what `gatepost check` tries under these settings. */
 export function probesOf(settings: Settings): Probe[] {
-  const specs = settings.issuers.map(issuerSpec)
+  const specs = settings.policy.first.issuers.map(issuerSpec)
   return [
     { subject: 'configuration', run: async () => describe(settings, specs) },
     ...specs.map((spec) => ({
@@ -20,9 +20,12 @@ export function probesOf(settings: Settings): Probe[] {
   ]
 }
 
-async function describe({ defaults }: Settings, specs: readonly IssuerSpec[]): Promise<ProbeResult> {
+async function describe({ policy }: Settings, specs: readonly IssuerSpec[]): Promise<ProbeResult> {
+  const { defaults, routes } = policy.first.routes
   const scopes = defaults.scopes.length > 0 ? `, scopes ${defaults.scopes.join(' ')}` : ''
-  const lines = [`auth ${defaults.auth}${scopes}, ${specs.length} issuer${specs.length === 1 ? '' : 's'}`]
+  const lines = [
+    `auth ${defaults.auth}${scopes}, ${specs.length} issuer${specs.length === 1 ? '' : 's'}, ${routes.length} route${routes.length === 1 ? '' : 's'}`,
+  ]
   for (const { name, audiences } of specs) {
     if (audiences === 'any') lines.push(`warning: ${name} accepts tokens for any audience`)
   }

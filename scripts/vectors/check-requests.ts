@@ -42,7 +42,7 @@ export const checkRequests: VectorSet = {
 function doorOf(environment: Environment): ExtAuthzDoor {
   const read = readSettings(environment)
   if (read.kind === 'problems') throw new Error(read.problems.join('; '))
-  return openExtAuthzDoor({ clock: new FakeClock(), ...read.settings.defaults })
+  return openExtAuthzDoor({ clock: new FakeClock(), ...read.settings.policy.first.routes.defaults })
 }
 
 function check(

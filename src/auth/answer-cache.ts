@@ -18,7 +18,10 @@ export interface AnswerCacheParts {
   /** Whose answers these are, for messages. */
   name: string
   clock: Clock
-  /** How long a request waits for an answer. The call goes on after that, and its answer serves the next request. */
+  /**
+   * How long a request may take, from its arrival, when it waits for an answer. The call goes on after that, and its
+   * answer serves the next request.
+   */
   requestWaitMs: number
   /** The most answers of each sort, good and bad, that are kept. */
   maxAnswers: number
@@ -55,6 +58,7 @@ export class AnswerCache<T> {
 
   /**
    * Gives what is known of a key, or asks.
+   * @param nowMs when the request arrived; all that it waits for, here and elsewhere, counts from then.
    * @throws Fault where no answer comes in time and none that is kept may serve.
    */
   async get(key: string, nowMs: number, ask: () => Promise<Answer<T>>): Promise<T> {
@@ -65,7 +69,7 @@ export class AnswerCache<T> {
     }
     this.#parts.onMiss()
     try {
-      return (await this.#inTime(this.#asking.get(key) ?? this.#ask(key, ask))).value
+      return (await this.#inTime(this.#asking.get(key) ?? this.#ask(key, ask), nowMs)).value
     } catch (error) {
       if (kept && nowMs < kept.staleUntilMs) return kept.value
       throw error
@@ -89,14 +93,16 @@ export class AnswerCache<T> {
     this.#good.delete(key)
     this.#bad.delete(key)
     const cache = answer.negative ? this.#bad : this.#good
-    if (answer.freshUntilMs > this.#parts.clock.now()) cache.set(key, answer)
+    const { freshUntilMs, staleUntilMs } = answer
+    if (Math.max(freshUntilMs, staleUntilMs) > this.#parts.clock.now()) cache.set(key, answer)
     return answer
   }
 
-  async #inTime(asking: Promise<Answer<T>>): Promise<Answer<T>> {
+  async #inTime(asking: Promise<Answer<T>>, arrivedAtMs: number): Promise<Answer<T>> {
     const { clock, requestWaitMs, name } = this.#parts
     const { promise: timeUp, reject } = Promise.withResolvers<never>()
-    const cancel = clock.after(requestWaitMs, () =>
+    const leftMs = Math.max(0, Math.min(requestWaitMs, arrivedAtMs + requestWaitMs - clock.now()))
+    const cancel = clock.after(leftMs, () =>
       reject(new Fault('auth', `Cannot ask ${name}: no answer within ${requestWaitMs} ms`)),
     )
     return await Promise.race([asking, timeUp]).finally(cancel)

@@ -45,8 +45,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticate {
     if (isDenial(credential)) return credential
     const byKey = identifyByKey(headers, receivedAtMs)
     if (byKey?.kind === 'denial') return byKey
+    const byCertificate = identifyByCertificate(headers, principal)
+    if (byCertificate?.kind === 'denial') return byCertificate
     if (credential.kind === 'bearer') return identifyByToken(credential.token, receivedAtMs)
-    return byKey ?? identifyByCertificate(headers, principal)
+    return byKey ?? byCertificate
   }
 
   return (request, { auth }) => {
@@ -69,7 +71,7 @@ function createTokenCheck({ issuers, cache, observer }: AuthenticatorParts) {
   async function judge(token: string, nowMs: number): Promise<Outcome> {
     const parsed = parseToken(token)
     if (isDenial(parsed))
-      return parsed.cause === 'malformed' ? judgeOpaque(token, nowMs, parsed) : told('unknown', parsed)
+      return mayBeOpaque(token, parsed) ? judgeOpaque(token, nowMs, parsed) : told('unknown', parsed)
     const issuer = byIssuer.get(parsed.issuer)
     if (!issuer) return told('unknown', refuseToken('unknown_issuer'))
     if (issuer.judge.kind === 'keys') observer.cacheMiss()
@@ -98,6 +100,11 @@ function createTokenCheck({ issuers, cache, observer }: AuthenticatorParts) {
     const enrich = byIssuer.get(known.identity.issuer)?.enrich
     return enrich ? enrich(known.identity, token, nowMs) : known.identity
   }
+}
+
+/** What is no JWT may be a token that only its issuer understands; what RFC 6750 §2.1 knows as no token is nobody's. */
+function mayBeOpaque(token: string, { cause }: Denial): boolean {
+  return cause === 'malformed' && /^[A-Za-z0-9._~+/-]+=*$/.test(token)
 }
 
 function whatWouldDo({ issuers, apiKeys, certificates }: AuthenticatorParts): string {

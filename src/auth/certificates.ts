@@ -36,27 +36,46 @@ function certificateIdentity(name: string): Identity {
 export function readForwardedCertificate(header: string | undefined): string | undefined | Denial {
   if (header === undefined || header.trim() === '') return undefined
   const elements = splitOutsideQuotes(header, ',')
+  if (!elements) return malformedCertificate('The forwarded client certificate cannot be read.')
   const [element] = elements
   if (element === undefined || elements.length !== 1) {
     return deny('invalid_request', 'The client certificate was forwarded more than once.', {
       cause: 'repeated_certificate',
     })
   }
-  const fields = new Map(splitOutsideQuotes(element, ';').map(readPair))
-  const name = fields.get('uri') || fields.get('subject')
-  if (name) return name
-  return deny('invalid_request', 'The forwarded client certificate names nobody.', {
-    cause: 'malformed_certificate',
-  })
+  const fields = (splitOutsideQuotes(element, ';') ?? []).map(readPair)
+  // A certificate may hold several URIs; the first is the one that Envoy itself calls the principal.
+  const first = (wanted: string) => fields.find(([key, value]) => key === wanted && value !== '')?.[1]
+  return (
+    first('uri') ?? first('subject') ?? malformedCertificate('The forwarded client certificate names nobody.')
+  )
 }
 
-function splitOutsideQuotes(text: string, separator: ',' | ';'): string[] {
-  const pattern = separator === ',' ? /(?:"(?:[^"\\]|\\.)*"|[^",])+/g : /(?:"(?:[^"\\]|\\.)*"|[^";])+/g
-  return (text.match(pattern) ?? []).map((part) => part.trim()).filter((part) => part !== '')
+function malformedCertificate(detail: string): Denial {
+  return deny('invalid_request', detail, { cause: 'malformed_certificate' })
+}
+
+/** @returns the parts that are not blank; undefined where a quote is never closed. */
+function splitOutsideQuotes(text: string, separator: ',' | ';'): string[] | undefined {
+  const parts: string[] = []
+  let start = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at]
+    if (quoted && character === '\\') at += 1
+    else if (character === '"') quoted = !quoted
+    else if (character === separator && !quoted) {
+      parts.push(text.slice(start, at))
+      start = at + 1
+    }
+  }
+  if (quoted) return undefined
+  return [...parts, text.slice(start)].map((part) => part.trim()).filter((part) => part !== '')
 }
 
 function readPair(pair: string): [string, string] {
   const at = pair.indexOf('=')
+  if (at < 0) return ['', '']
   const key = pair.slice(0, at).trim().toLowerCase()
   const value = pair.slice(at + 1).trim()
   const [, quoted] = /^"(.*)"$/s.exec(value) ?? []

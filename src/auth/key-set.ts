@@ -98,11 +98,19 @@ export class KeySet {
     await this.#fetch()
   }
 
-  /** Stops refreshing. Keys stay usable for requests already under way. */
-  async close(): Promise<void> {
+  /** Takes the issuer's trust away: whatever its keys have verified is forgotten. */
+  retire(): void {
+    for (const key of this.#keys) key.active = false
+    this.close()
+  }
+
+  /**
+   * Stops refreshing. Keys stay usable for requests already under way; a fetch under way ends by itself, within its own
+   * bounds, and changes nothing any more.
+   */
+  close(): void {
     this.#closed = true
     this.#cancelRefresh()
-    await this.#inFlight
   }
 
   get state(): KeySetState {
@@ -176,6 +184,7 @@ export class KeySet {
     const { name, clock, fetchKeys, store, logger, onFetch } = this.#parts
     try {
       const stored = { jwks: await fetchKeys(), fetchedAtMs: clock.now() }
+      if (this.#closed) return
       await this.#adopt(stored)
       store?.save(stored)
       if (this.#failures > 0) logger.info({ issuer: name }, 'issuer keys fetched again')
@@ -183,6 +192,7 @@ export class KeySet {
       this.#error = undefined
       onFetch?.('ok')
     } catch (error) {
+      if (this.#closed) return
       this.#failures += 1
       this.#error = error instanceof Error ? error.message : String(error)
       logger.warn(

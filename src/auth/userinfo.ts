@@ -35,8 +35,9 @@ export interface UserinfoParts {
  */
 export function createEnrichment({ name, endpoint, fetchJson, cache, times }: UserinfoParts): Enrich {
   async function ask(token: string, nowMs: number): Promise<Answer<Told | Denial>> {
+    const url = await endpoint()
     try {
-      const claims = await fetchJson(await endpoint(), { headers: { authorization: `Bearer ${token}` } })
+      const claims = await fetchJson(url, { headers: { authorization: `Bearer ${token}` } })
       const value: Told = { kind: 'told', claims: asObject(claims) }
       return { value, negative: false, freshUntilMs: nowMs + times.goodMs, staleUntilMs: 0 }
     } catch (error) {
@@ -55,7 +56,7 @@ export function createEnrichment({ name, endpoint, fetchJson, cache, times }: Us
     const told = await cache.get(token, nowMs, () => ask(token, nowMs))
     if (isDenial(told)) return told
     // OpenID Connect Core 1.0 §5.3.2: the subjects must be the same, or the answer must not be used.
-    if (told.claims['sub'] !== identity.userId) {
+    if (identity.userId === undefined || told.claims['sub'] !== identity.userId) {
       throw new Fault('auth', `Cannot use the userinfo of issuer ${name}: it is about another subject`)
     }
     return { ...identity, claims: { ...told.claims, ...identity.claims }, profile: profileOf(told.claims) }

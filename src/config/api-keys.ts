@@ -10,7 +10,7 @@ const apiKeysSchema = Type.Object(
             pattern: '^[A-Za-z0-9]{1,64}$',
             description: 'The part of the key between the underscores.',
           }),
-          client_id: Type.String({ minLength: 1, maxLength: 256, description: 'Whose key it is.' }),
+          client_id: Type.String({ pattern: '^[\\x21-\\x7e]{1,256}$', description: 'Whose key it is.' }),
           hash: Type.String({
             pattern: '^sha256:[0-9a-fA-F]{64}$',
             description: 'SHA-256 of the whole key, in hex.',

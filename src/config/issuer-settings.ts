@@ -1,7 +1,7 @@
 import { type Environment, type Problem, secretOf } from './environment.ts'
-import { readFile } from './followed-file.ts'
 import { clientSecret, isLoopback } from './parsers.ts'
-import { type PolicyIssuer, problemsOfIssuer, readPolicy } from './policy.ts'
+import { type PolicyDocument, type PolicyIssuer, problemsOfIssuer } from './policy.ts'
+import type { Complain } from './route-policy.ts'
 import { readSecretFile, type Secret, secretFile } from './secret-file.ts'
 import type { Values } from './variables.ts'
 
@@ -28,16 +28,29 @@ export type IssuerSettings =
   | { kind: 'oidc'; issuer: string; audiences: Audiences }
   | { kind: 'policy'; issuer: PolicyIssuer; audiences: Audiences; introspection?: ClientCredentials }
 
-/** Reads every issuer, of the environment and of the policy. No two may have the same name or the same `iss`. */
-export function readIssuers(values: Values, env: Environment, problems: Problem[]): IssuerSettings[] {
-  const issuers = [
+/**
+ * Reads every issuer, of the environment and of the policy. No two may have the same name or the same `iss`.
+ * @param complain told of what is wrong with those of the policy.
+ */
+export function readIssuers(
+  values: Values,
+  env: Environment,
+  document: PolicyDocument,
+  problems: Problem[],
+  complain: Complain,
+): IssuerSettings[] {
+  const ofEnvironment = [
     readAuth0(values, problems),
     readOkta(values, env, problems),
     readOidc(values, problems),
-    ...readPolicyIssuers(values, env, problems),
   ].filter((issuer) => issuer !== undefined)
-  checkDistinct(issuers, problems)
-  return issuers
+  const ofPolicy = (document.issuers ?? []).map((issuer, at) =>
+    policyIssuer(issuer, values.GATEPOST_ALLOW_PLAINTEXT, env, (problem) =>
+      complain(['issuers', at], problem),
+    ),
+  )
+  checkDistinct([...ofEnvironment, ...ofPolicy], ofEnvironment.length, complain)
+  return [...ofEnvironment, ...ofPolicy]
 }
 
 function readAuth0(values: Values, problems: Problem[]): IssuerSettings | undefined {
@@ -115,37 +128,12 @@ function checkPair(
   return url
 }
 
-/** Reads the issuers of the policy, from its file or from the environment. */
-function readPolicyIssuers(values: Values, env: Environment, problems: Problem[]): IssuerSettings[] {
-  const {
-    GATEPOST_POLICY_FILE: path,
-    GATEPOST_POLICY: text,
-    GATEPOST_ALLOW_PLAINTEXT: allowPlaintext,
-  } = values
-  if (path !== undefined && text !== undefined) {
-    problems.push('GATEPOST_POLICY: set either it or GATEPOST_POLICY_FILE, not both')
-    return []
-  }
-  if (path === undefined && text === undefined) return []
-  const name = path === undefined ? 'GATEPOST_POLICY' : 'GATEPOST_POLICY_FILE'
-  const result = path === undefined ? readPolicy('policy', text ?? '') : readFile(path, readPolicy)
-  if (result.kind === 'problems') {
-    problems.push(...result.problems.map((problem) => `${name}: ${problem}`))
-    return []
-  }
-  return (result.value.issuers ?? []).map((issuer) =>
-    policyIssuer(issuer, name, allowPlaintext, env, problems),
-  )
-}
-
 function policyIssuer(
   issuer: PolicyIssuer,
-  where: string,
   allowPlaintext: boolean,
   env: Environment,
-  problems: Problem[],
+  complain: (problem: string) => void,
 ): IssuerSettings {
-  const complain = (problem: string) => problems.push(`${where}: ${problem}`)
   problemsOfIssuer(issuer, (url) => mayFetch(url, allowPlaintext)).forEach(complain)
   const { audience, client_id: id } = issuer
   const audiences = audience === '*' ? 'any' : [audience].flat()
@@ -168,22 +156,25 @@ function policySecret(issuer: PolicyIssuer, env: Environment, complain: (problem
   return secretFile(path, first ?? '', clientSecret)
 }
 
-function checkDistinct(issuers: readonly IssuerSettings[], problems: Problem[]): void {
-  const names = issuers.map(issuerName)
-  for (const name of repeated(names))
-    problems.push(`GATEPOST_POLICY: there are two issuers called ${JSON.stringify(name)}`)
-  for (const iss of repeated(issuers.map(issuerIdentifier))) {
-    problems.push(
-      `OIDC_ISSUER: ${JSON.stringify(iss)} is configured twice, and a token could not tell which is meant`,
-    )
+/** @param first where the policy's issuers begin. */
+function checkDistinct(issuers: readonly IssuerSettings[], first: number, complain: Complain): void {
+  for (const [at, issuer] of issuers.entries()) {
+    const earlier = issuers.slice(0, at)
+    const path = ['issuers', Math.max(0, at - first)]
+    if (earlier.some((other) => issuerName(other) === issuerName(issuer))) {
+      complain(path, `there are two issuers called ${JSON.stringify(issuerName(issuer))}`)
+    }
+    if (earlier.some((other) => issuerIdentifier(other) === issuerIdentifier(issuer))) {
+      complain(
+        path,
+        `${issuerIdentifier(issuer)} is configured twice, and a token could not tell which is meant`,
+      )
+    }
   }
 }
 
-function repeated(values: readonly string[]): string[] {
-  return [...new Set(values.filter((value, at) => values.indexOf(value) !== at))]
-}
-
-function issuerName(issuer: IssuerSettings): string {
+/** The short name of an issuer. */
+export function issuerName(issuer: IssuerSettings): string {
   return issuer.kind === 'policy' ? issuer.issuer.name : issuer.kind
 }
 

@@ -1,5 +1,8 @@
 import { isIPv6 } from 'node:net'
+import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
+import type { KeyPart } from '../core/limits.ts'
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
+import { parseRate, type Rate, rateForm } from '../core/rates.ts'
 import { isScope, splitList } from '../core/routes.ts'
 
 /** Reads the text of one setting. It throws an {@link Unfit} that says what would do. */
@@ -158,4 +161,19 @@ export function clientSecret(value: string): string {
   }
   if (!/^\S+$/.test(value)) throw new Unfit('the secret of an OAuth client, without blanks')
   return value
+}
+
+/** A rate, or `none`. */
+export function rateOrNone(value: string): Rate | 'none' {
+  if (value === 'none') return 'none'
+  const rate = parseRate(value)
+  if (!rate) throw new Unfit(`${rateForm}, or none`)
+  return rate
+}
+
+/** What a limit counts by. */
+export function keyParts(value: string): readonly KeyPart[] {
+  const parts = parseKeyParts(value)
+  if (!parts) throw new Unfit(keyPartsForm)
+  return parts
 }

@@ -4,23 +4,25 @@ import { issuerUrl, Unfit } from './parsers.ts'
 
 const url = (description: string) => Type.String({ pattern: '^https?://', maxLength: 2_048, description })
 
+const label = (description: string) => Type.String({ minLength: 1, maxLength: 128, description })
+
+const scope = Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' })
+
 const algorithm = Type.Enum(
   ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'],
   { description: 'A signature algorithm; never none, never HMAC.' },
 )
 
-const issuerSchema = Type.Object(
+const issuer = Type.Object(
   {
     name: Type.String({
       pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
-      description: 'Short name, for metrics and logs.',
+      description: 'Short name, for routes, metrics and logs.',
     }),
     issuer: url('The issuer exactly as its tokens name it in iss.'),
     audience: Type.Union(
       [Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })],
-      {
-        description: 'Audiences of which a token must name one; * for any.',
-      },
+      { description: 'Audiences of which a token must name one; * for any.' },
     ),
     algorithms: Type.Optional(
       Type.Array(algorithm, { minItems: 1, description: 'Which it may sign with. Default: all of them.' }),
@@ -49,28 +51,188 @@ const issuerSchema = Type.Object(
     ),
     userinfo_endpoint: Type.Optional(url('Where that is, if not where its discovery document says.')),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, description: 'Somebody whose tokens are trusted.' },
+)
+
+const claims = Type.Record(
+  Type.String({ pattern: '^.{1,256}$' }),
+  Type.Array(Type.Union([Type.String(), Type.Number(), Type.Boolean()]), { minItems: 1 }),
+  {
+    description:
+      'Claims that a caller must have (a path of names is joined by dots), each with one of these values.',
+  },
+)
+
+const scopes = Type.Array(scope, { description: 'Scopes that a caller must hold, all of them.' })
+
+const authMode = Type.Enum(['required', 'optional', 'none'], {
+  description: 'Whether a caller must show a credential; optional accepts none, but no bad one.',
+})
+
+const auth = Type.Union(
+  [
+    authMode,
+    Type.Object(
+      {
+        mode: Type.Optional(Type.Enum(['required', 'optional'], { description: 'Default: required.' })),
+        issuers: Type.Optional(
+          Type.Array(Type.String(), {
+            minItems: 1,
+            description: 'Short names of the issuers that will do. Default: all.',
+          }),
+        ),
+        api_key: Type.Optional(
+          Type.Boolean({
+            description: 'Whether an API key will do. Default: true, unless issuers are named.',
+          }),
+        ),
+        certificate: Type.Optional(
+          Type.Boolean({
+            description: 'Whether a client certificate will do. Default: true, unless issuers are named.',
+          }),
+        ),
+        scopes: Type.Optional(scopes),
+        claims: Type.Optional(claims),
+      },
+      { additionalProperties: false },
+    ),
+  ],
+  { description: 'Who may come: required, optional or none, or in detail.' },
+)
+
+const rate = Type.String({
+  pattern: '^\\d{1,10}/\\d{0,9}(ms|s|m|h|d)$',
+  description: 'So many requests in so much time, such as 100/1m.',
+})
+
+const limit = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
+      description: 'Its name in headers, events and metrics.',
+    }),
+    limit: rate,
+    by: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'Whom it counts: client, user, ip, route, header:NAME or claim:NAME, several joined by +. Default: client.',
+      }),
+    ),
+    algorithm: Type.Optional(
+      Type.Enum(['gcra', 'fixed-window', 'sliding-window'], { description: 'How it counts. Default: gcra.' }),
+    ),
+    burst: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000_000,
+        description: 'Requests at once, for gcra. Default: the limit.',
+      }),
+    ),
+    cost: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'What one request counts. Default: 1.' }),
+    ),
+    plan: Type.Optional(
+      Type.Object(
+        {
+          claim: Type.String({ minLength: 1, description: 'The claim that names the plan.' }),
+          limits: Type.Record(Type.String(), rate, {
+            description: 'The limit of each plan; who has none of them gets limit.',
+          }),
+        },
+        { additionalProperties: false, description: 'Limits that hang on a claim of the caller.' },
+      ),
+    ),
+  },
+  { additionalProperties: false, description: 'A limit on how often.' },
+)
+
+const limits = Type.Array(limit, {
+  maxItems: 16,
+  description: 'All of them must leave room; none is charged where one refuses.',
+})
+
+const match = Type.Object(
+  {
+    host: Type.Optional(
+      Type.String({
+        pattern: '^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$|^\\[[0-9a-fA-F:.]+\\]$|^\\*$',
+        description: 'A host, or *. and a domain for all below it. Default: any.',
+      }),
+    ),
+    path: Type.Optional(
+      Type.String({
+        pattern: '^/',
+        maxLength: 2_048,
+        description: '/exact, /prefix/* (the prefix and all below), {name} for one segment. Default: any.',
+      }),
+    ),
+    methods: Type.Optional(
+      Type.Array(Type.String({ pattern: "^[A-Z0-9!#$%&'*+.^_`|~-]{1,64}$" }), {
+        minItems: 1,
+        description: 'Another method gets 405. Default: any.',
+      }),
+    ),
+  },
+  { additionalProperties: false, description: 'Which requests it is for.' },
+)
+
+const headerName = '^[a-z0-9-]{1,64}$'
+
+const route = Type.Object(
+  {
+    name: label('Its label, and the name by which a route of Envoy selects it.'),
+    match: Type.Optional(match),
+    service: Type.Optional(label('The upstream service behind it.')),
+    auth: Type.Optional(auth),
+    rate_limits: Type.Optional(limits),
+    headers: Type.Optional(
+      Type.Record(Type.String({ pattern: headerName }), Type.String({ minLength: 1 }), {
+        description: 'Headers for the upstream, each with the claim that fills it. No client’s copy passes.',
+      }),
+    ),
+    allow_preflight: Type.Optional(
+      Type.Boolean({ description: 'Whether a CORS preflight passes without identity. Default: false.' }),
+    ),
+  },
+  { additionalProperties: false, description: 'What one route asks.' },
 )
 
 /** The JSON Schema of the policy file. */
 export const policySchema = Type.Object(
   {
-    issuers: Type.Optional(
-      Type.Array(issuerSchema, { description: 'Issuers beside those of the environment.' }),
+    issuers: Type.Optional(Type.Array(issuer, { description: 'Issuers beside those of the environment.' })),
+    defaults: Type.Optional(
+      Type.Object(
+        { auth: Type.Optional(auth), rate_limits: Type.Optional(limits) },
+        {
+          additionalProperties: false,
+          description: 'What holds for every route that does not say otherwise.',
+        },
+      ),
     ),
+    routes: Type.Optional(Type.Array(route, { description: 'The most specific one that fits decides.' })),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, description: 'What each route asks of its callers.' },
 )
 
 /** The policy file as written. */
 export type PolicyDocument = Static<typeof policySchema>
 
 /** An issuer as the policy file describes it. */
-export type PolicyIssuer = NonNullable<PolicyDocument['issuers']>[number]
+export type PolicyIssuer = Static<typeof issuer>
+
+/** Whom a route accepts, as written. */
+export type PolicyAuth = Static<typeof auth>
+
+/** A limit as written. */
+export type PolicyLimit = Static<typeof limit>
+
+/** A route as written. */
+export type PolicyRouteDocument = Static<typeof route>
 
 /** Reads a policy file. */
 export const readPolicy = createDocumentReader<PolicyDocument>(policySchema)
-
 /** Finds what the schema cannot say of an issuer. @returns whole sentences. */
 export function problemsOfIssuer(issuer: PolicyIssuer, mayFetch: (url: string) => boolean): string[] {
   const problems: string[] = []

@@ -1,9 +1,13 @@
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
-import type { AuthMode } from '../core/routes.ts'
 import { type ApiKeySettings, readApiKeys } from './api-keys.ts'
+import {
+  createPolicyReader,
+  type EffectivePolicy,
+  type ReadEffectivePolicy,
+  readFirstPolicy,
+} from './effective-policy.ts'
 import { type Environment, type Problem, readEnvironment, secretOf } from './environment.ts'
 import { readFile } from './followed-file.ts'
-import { type IssuerSettings, readIssuers } from './issuer-settings.ts'
 import { isLoopback } from './parsers.ts'
 import type { Secret } from './secret-file.ts'
 import type { Values } from './variables.ts'
@@ -16,9 +20,10 @@ export interface Settings {
   statusAddress?: TcpAddress
   dataDir: string
   drain: { delayMs: number; timeoutMs: number }
-  /** What a route asks for where nothing stronger speaks. */
-  defaults: { auth: AuthMode; scopes: readonly string[] }
-  issuers: IssuerSettings[]
+  /** Whom Gatepost trusts and what routes ask: at the start, and by what file it changes. */
+  policy: { first: EffectivePolicy; path?: string; read: ReadEffectivePolicy }
+  /** Which refusals by a limit become events. */
+  rateLimitEvents: Values['GATEPOST_RATE_LIMIT_EVENTS']
   /** API keys: the file, its content at the start, and the header that keys come in. */
   apiKeys?: { path: string; header: string; first: ReadonlyMap<string, ApiKeySettings> }
   clientCertificates: Values['GATEPOST_CLIENT_CERT']
@@ -56,17 +61,19 @@ export type SettingsResult =
 /** Reads and checks the whole environment; all problems are found at once. */
 export function readSettings(env: Environment): SettingsResult {
   const { values, problems } = readEnvironment(env)
-  const issuers = readIssuers(values, env, problems)
+  const policy = readFirstPolicy(values, env)
+  if (policy.kind === 'problems') problems.push(...policy.problems)
   const apiKeys = readKeys(values, problems)
   checkListeners(values, problems)
   checkWaysIn(values, env, problems)
-  if (problems.length > 0) return { kind: 'problems', problems }
-  return { kind: 'settings', settings: deepFreeze(assemble(values, { issuers, apiKeys }, env)) }
+  if (problems.length > 0 || policy.kind === 'problems') return { kind: 'problems', problems }
+  return { kind: 'settings', settings: deepFreeze(assemble(values, policy.value, apiKeys, env)) }
 }
 
 function assemble(
   values: Values,
-  { issuers, apiKeys }: { issuers: IssuerSettings[]; apiKeys: Settings['apiKeys'] | undefined },
+  policy: EffectivePolicy,
+  apiKeys: Settings['apiKeys'] | undefined,
   env: Environment,
 ): Settings {
   const token = secretOf('GATEPOST_ADMIN_TOKEN', values.GATEPOST_ADMIN_TOKEN, env)
@@ -81,8 +88,12 @@ function assemble(
     ...(values.GATEPOST_STATUS_ADDRESS && { statusAddress: values.GATEPOST_STATUS_ADDRESS }),
     dataDir: values.GATEPOST_DATA_DIR,
     drain: { delayMs: values.GATEPOST_DRAIN_DELAY, timeoutMs: values.GATEPOST_DRAIN_TIMEOUT },
-    defaults: { auth: values.GATEPOST_AUTH, scopes: values.GATEPOST_REQUIRED_SCOPES },
-    issuers,
+    policy: {
+      first: policy,
+      ...(values.GATEPOST_POLICY_FILE && { path: values.GATEPOST_POLICY_FILE }),
+      read: createPolicyReader(values, env),
+    },
+    rateLimitEvents: values.GATEPOST_RATE_LIMIT_EVENTS,
     ...(apiKeys && { apiKeys }),
     clientCertificates: values.GATEPOST_CLIENT_CERT,
     clientAddress: values.GATEPOST_CLIENT_ADDRESS,

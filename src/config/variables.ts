@@ -1,3 +1,4 @@
+import { limitAlgorithms } from '../core/limits.ts'
 import { authModes } from '../core/routes.ts'
 import * as parse from './parsers.ts'
 
@@ -112,6 +113,29 @@ export const variables = {
     default: 'peer',
     meaning:
       'Whose address a client has: `peer`, the one that Envoy is connected to, or `envoy`, what Envoy writes into `x-envoy-external-address` (needs `use_remote_address: true`).',
+  },
+  GATEPOST_RATE_LIMIT: {
+    parse: parse.rateOrNone,
+    default: 'none',
+    meaning:
+      'How often each caller may ask on routes that say nothing of it: a rate such as `100/1m`, or `none`. One counter for all of them.',
+  },
+  GATEPOST_RATE_LIMIT_KEY: {
+    parse: parse.keyParts,
+    default: 'client',
+    meaning:
+      'Whom it counts: `client` (else the user, else the address), `user`, `ip` (IPv6 by its /64), `route`, `header:NAME`, `claim:NAME`, several joined by `+`.',
+  },
+  GATEPOST_RATE_LIMIT_ALGORITHM: {
+    parse: parse.choice(...limitAlgorithms),
+    default: 'gcra',
+    meaning:
+      'How it counts: `gcra` (smooth, with bursts up to the limit), `fixed-window` or `sliding-window`.',
+  },
+  GATEPOST_RATE_LIMIT_EVENTS: {
+    parse: parse.choice('first', 'all'),
+    default: 'first',
+    meaning: 'Which refusals become `rate_limit.exceeded`: the `first` of each caller and window, or `all`.',
   },
   GATEPOST_OBSERVER: {
     parse: parse.choice('access-log', 'ext-proc', 'none'),

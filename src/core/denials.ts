@@ -1,5 +1,11 @@
 /** gRPC status codes that a denial can carry (google.rpc.Code). */
-const grpcStatus = { invalidArgument: 3, permissionDenied: 7, unauthenticated: 16 } as const
+const grpcStatus = {
+  invalidArgument: 3,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  unimplemented: 12,
+  unauthenticated: 16,
+} as const
 
 /** The error codes of RFC 6750 §3.1. */
 export type BearerError = 'invalid_request' | 'invalid_token' | 'insufficient_scope'
@@ -12,7 +18,9 @@ export interface DenialRow {
   grpcStatus: number
   /** The problem's `title` (RFC 9457 §3.1.3); it does not change from one occurrence to the next. */
   title: string
-  /** `error` of the WWW-Authenticate challenge; absent where RFC 6750 §3.1 wants none. */
+  /** Whether the reply carries a WWW-Authenticate challenge: where other credentials could help. */
+  challenge: boolean
+  /** `error` of the challenge; absent where RFC 6750 §3.1 wants none. */
   bearerError?: BearerError
 }
 
@@ -23,34 +31,64 @@ export const denials = {
     httpStatus: 401,
     grpcStatus: grpcStatus.unauthenticated,
     title: 'Authentication required',
+    challenge: true,
   },
   unsupported_scheme: {
     httpStatus: 401,
     grpcStatus: grpcStatus.unauthenticated,
     title: 'Authentication scheme not supported',
+    challenge: true,
   },
   invalid_request: {
     httpStatus: 400,
     grpcStatus: grpcStatus.invalidArgument,
     title: 'Malformed authentication',
+    challenge: true,
     bearerError: 'invalid_request',
   },
   invalid_token: {
     httpStatus: 401,
     grpcStatus: grpcStatus.unauthenticated,
     title: 'Token refused',
+    challenge: true,
     bearerError: 'invalid_token',
   },
   invalid_api_key: {
     httpStatus: 401,
     grpcStatus: grpcStatus.unauthenticated,
     title: 'API key refused',
+    challenge: true,
   },
   insufficient_scope: {
     httpStatus: 403,
     grpcStatus: grpcStatus.permissionDenied,
     title: 'Insufficient scope',
+    challenge: true,
     bearerError: 'insufficient_scope',
+  },
+  insufficient_claims: {
+    httpStatus: 403,
+    grpcStatus: grpcStatus.permissionDenied,
+    title: 'Insufficient claims',
+    challenge: true,
+  },
+  invalid_path: {
+    httpStatus: 400,
+    grpcStatus: grpcStatus.invalidArgument,
+    title: 'Ambiguous path',
+    challenge: false,
+  },
+  method_not_allowed: {
+    httpStatus: 405,
+    grpcStatus: grpcStatus.unimplemented,
+    title: 'Method not allowed',
+    challenge: false,
+  },
+  rate_limited: {
+    httpStatus: 429,
+    grpcStatus: grpcStatus.resourceExhausted,
+    title: 'Too many requests',
+    challenge: false,
   },
 } as const satisfies Record<string, DenialRow>
 
@@ -67,13 +105,15 @@ export interface Denial {
   cause?: string
   /** The scopes that the route asks for, where too few were held. */
   requiredScopes?: readonly string[]
+  /** Headers of the reply beside those that every denial of its kind has. */
+  headers?: readonly (readonly [name: string, value: string])[]
 }
 
 /** Refuses for a reason of the table. */
 export function deny(
   reason: DenialReason,
   detail: string,
-  more: Pick<Denial, 'cause' | 'requiredScopes'> = {},
+  more: Pick<Denial, 'cause' | 'requiredScopes' | 'headers'> = {},
 ): Denial {
   return { kind: 'denial', reason, detail, ...more }
 }

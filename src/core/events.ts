@@ -12,6 +12,22 @@ export interface AuthFailed {
   issuer?: string
 }
 
+/** A caller asked too often. */
+export interface RateLimitExceeded {
+  client_id?: string
+  route: string
+  /** The limit's name. */
+  name: string
+  /** Requests in the window. */
+  limit: number
+  /** Such as `1m`. */
+  window: string
+  /** How much of the limit is taken. */
+  requests_made: number
+  /** When the whole quota is there again; RFC 3339, UTC. */
+  reset_at: string
+}
+
 /** A request has ended; one for each that the observer sees, denials included. */
 export interface RequestCompleted {
   method: string
@@ -41,6 +57,7 @@ export interface RequestCompleted {
 /** The data of each event type. */
 export interface EventData {
   'auth.failed': AuthFailed
+  'rate_limit.exceeded': RateLimitExceeded
   'request.completed': RequestCompleted
 }
 

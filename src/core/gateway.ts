@@ -1,11 +1,13 @@
 import { authFailed } from './auth-failed.ts'
-import type { Decision, Deny } from './decision.ts'
+import { claimHeader, unmetClaims } from './claims.ts'
+import type { Allow, Decision, Deny } from './decision.ts'
 import { type Denial, deny, isDenial } from './denials.ts'
 import type { Publish } from './events.ts'
-import { anonymous, type Caller, identityHeaders } from './identity.ts'
+import { anonymous, type Caller, type HeaderChanges, identityHeaders } from './identity.ts'
 import { type Outcome, requestCompleted } from './outcome.ts'
+import type { ClientHeaders, Quota } from './quota.ts'
 import type { RequestContext } from './request.ts'
-import type { RouteSpec, Routes } from './routes.ts'
+import { type RouteSpec, type Routes, unmatchedRoute } from './routes.ts'
 
 /** Establishes who is calling; a bad credential is a denial, an unreachable issuer a thrown fault. */
 export type Authenticate = (
@@ -19,6 +21,7 @@ export interface GatewayParts {
   authenticate: Authenticate
   /** Headers that carry credentials for Gatepost alone: no upstream gets them. */
   credentialHeaders: readonly string[]
+  quota: Pick<Quota, 'take'>
   publish: Publish
   /** Told of each outcome beside the event; for metrics. */
   onOutcome: (outcome: Outcome) => void
@@ -34,9 +37,9 @@ export interface Gateway {
   observe(outcome: Outcome): void
 }
 
-/** Puts the steps of a decision together: route, identity, scopes. */
+/** Puts the steps of a decision together: route, identity, scopes and claims, quota. */
 export function createGateway(parts: GatewayParts): Gateway {
-  const { routes, authenticate, credentialHeaders, publish, onOutcome, randomId } = parts
+  const { routes, authenticate, credentialHeaders, quota, publish, onOutcome, randomId } = parts
 
   function refuse(request: RequestContext, base: Omit<Deny, 'kind'>): Deny {
     publish({
@@ -48,10 +51,39 @@ export function createGateway(parts: GatewayParts): Gateway {
     return { kind: 'deny', ...base }
   }
 
+  function allow(
+    base: Omit<Allow, 'kind' | 'upstreamHeaders' | 'clientHeaders'>,
+    request: RequestContext,
+    clientHeaders: ClientHeaders = [],
+  ): Allow {
+    return {
+      kind: 'allow',
+      ...base,
+      upstreamHeaders: headersForUpstream(base.caller, request, base.route),
+      clientHeaders,
+    }
+  }
+
+  function headersForUpstream(caller: Caller, { headers }: RequestContext, route: RouteSpec): HeaderChanges {
+    const { set, remove } = identityHeaders(caller, headers.keys(), credentialHeaders)
+    const mapped = (route.claimHeaders ?? []).map(
+      ({ header, claim }) => [header, claimHeader(caller, claim)] as const,
+    )
+    const filled = mapped.filter((entry): entry is readonly [string, string] => entry[1] !== undefined)
+    const forged = routes.claimHeaders.filter(
+      (name) => headers.has(name) && !filled.some(([own]) => own === name),
+    )
+    return { set: [...set, ...filled], remove: [...remove, ...forged] }
+  }
+
   return {
     async decide(request) {
-      const route = routes.match(request.overrides)
       const decisionId = randomId()
+      const match = routes.match(request)
+      if (isDenial(match))
+        return { kind: 'deny', decisionId, route: nowhere, caller: anonymous, denial: match }
+      const { spec: route, preflight } = match
+      if (preflight) return allow({ decisionId, route, caller: anonymous }, request)
 
       const caller = await authenticate(request, route)
       if (isDenial(caller)) return refuse(request, { decisionId, route, caller: anonymous, denial: caller })
@@ -59,8 +91,9 @@ export function createGateway(parts: GatewayParts): Gateway {
       const denial = authorize(caller, route)
       if (denial) return refuse(request, { decisionId, route, caller, denial })
 
-      const upstreamHeaders = identityHeaders(caller, request.headers.keys(), credentialHeaders)
-      return { kind: 'allow', decisionId, route, caller, upstreamHeaders, clientHeaders: [] }
+      const granted = await quota.take({ route, caller, request })
+      if (isDenial(granted)) return { kind: 'deny', decisionId, route, caller, denial: granted }
+      return allow({ decisionId, route, caller }, request, granted.headers)
     },
 
     observe(outcome) {
@@ -75,13 +108,24 @@ export function createGateway(parts: GatewayParts): Gateway {
   }
 }
 
-/** Asks for every scope of the route. An anonymous caller holds none, and is asked to authenticate instead. */
-function authorize(caller: Caller, route: RouteSpec): Denial | undefined {
-  if (route.auth === 'none' || route.scopes.length === 0) return undefined
+/** Stands for the route of a request that could not be matched. */
+const nowhere: RouteSpec = { name: unmatchedRoute, auth: 'required', scopes: [] }
+
+/**
+ * Asks for every scope and claim of the route. An anonymous caller has none, and is asked to authenticate instead.
+ */
+export function authorize(caller: Caller, { auth, scopes, claims = [] }: RouteSpec): Denial | undefined {
+  if (auth === 'none' || scopes.length + claims.length === 0) return undefined
   if (caller.kind === 'anonymous') return deny('missing_token', 'This route asks for a credential.')
-  const missing = route.scopes.filter((scope) => !caller.scopes.includes(scope))
-  if (missing.length === 0) return undefined
-  return deny('insufficient_scope', `The credential lacks the scope ${missing.join(', ')}.`, {
-    requiredScopes: route.scopes,
-  })
+  const missing = scopes.filter((scope) => !caller.scopes.includes(scope))
+  if (missing.length > 0) {
+    return deny('insufficient_scope', `The credential lacks the scope ${missing.join(', ')}.`, {
+      requiredScopes: scopes,
+    })
+  }
+  const [unmet] = unmetClaims(caller, claims)
+  return (
+    unmet &&
+    deny('insufficient_claims', `The credential lacks the claim ${unmet.claim} that this route asks for.`)
+  )
 }

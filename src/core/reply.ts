@@ -34,7 +34,7 @@ export function httpReply(denial: Denial, requestId: string): DenialReply {
     headers: [
       ['content-type', 'application/problem+json'],
       ['cache-control', 'no-store'],
-      ['www-authenticate', challenge(denial)],
+      ...furtherHeaders(denial),
     ],
     body: JSON.stringify(problem),
   }
@@ -51,10 +51,15 @@ export function grpcReply(denial: Denial): DenialReply {
     headers: [
       ['grpc-status', String(grpcStatus)],
       ['grpc-message', grpcMessage(denial.detail)],
-      ['www-authenticate', challenge(denial)],
+      ...furtherHeaders(denial),
     ],
     body: '',
   }
+}
+
+function furtherHeaders(denial: Denial): DenialReply['headers'] {
+  const { headers = [] } = denial
+  return denialRow(denial).challenge ? [['www-authenticate', challenge(denial)], ...headers] : headers
 }
 
 function challenge(denial: Denial): string {

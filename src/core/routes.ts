@@ -1,10 +1,35 @@
+import { type Denial, deny } from './denials.ts'
 import { Fault } from './fault.ts'
+import { keyPartsForm, parseKeyParts } from './key-parts.ts'
+import type { LimitSpec } from './limits.ts'
+import { hasEscapedSlash, normalizePath } from './paths.ts'
+import { parseRate, rateForm } from './rates.ts'
+import type { RequestContext } from './request.ts'
+import { createRouteTable, type RouteMatch } from './route-table.ts'
 
 /** Whether a route asks who is calling: `optional` accepts no credential, but no bad one. */
 export const authModes = ['required', 'optional', 'none'] as const
 
 /** One of {@link authModes}. */
 export type AuthMode = (typeof authModes)[number]
+
+/** A claim that a caller must have, with one of these values. */
+export interface ClaimRule {
+  /** Its name, or a path of names joined by dots. */
+  claim: string
+  values: readonly string[]
+}
+
+/** Which credentials a route accepts. */
+export interface AcceptedCredentials {
+  /** Issuers by their exact name; absent for every trusted one. */
+  issuers?: readonly string[]
+  apiKeys: boolean
+  certificates: boolean
+}
+
+/** A setting of a route whose source is told by `gatepost explain`. */
+export type SettingName = 'service' | 'auth' | 'scopes' | 'claims' | 'limits'
 
 /** What a route asks of its callers, all sources of configuration merged. */
 export interface RouteSpec {
@@ -13,8 +38,20 @@ export interface RouteSpec {
   /** The upstream service behind the route, where the configuration names it. */
   service?: string
   auth: AuthMode
+  /** Absent where every configured credential will do. */
+  accepts?: AcceptedCredentials
   /** Every scope that a caller must hold; empty for none. */
   scopes: readonly string[]
+  /** Every claim that a caller must have; absent for none. */
+  claims?: readonly ClaimRule[]
+  /** Every limit that a request counts against; absent for none. */
+  limits?: readonly LimitSpec[]
+  /** Headers for the upstream, each filled from a claim; absent for none. */
+  claimHeaders?: readonly { header: string; claim: string }[]
+  /** Whether a CORS preflight passes without identity. */
+  allowPreflight?: boolean
+  /** Where each setting comes from; absent ones are Gatepost's own defaults. */
+  sources?: Partial<Readonly<Record<SettingName, string>>>
 }
 
 /** Settings that Envoy's own route carries; they win over every other source. */
@@ -23,44 +60,170 @@ export type RouteOverrides = Readonly<Record<string, string>>
 /** The label of a request that no route claims. */
 export const unmatchedRoute = 'unmatched'
 
-type Setter = (spec: RouteSpec, value: string) => RouteSpec
+/** A route of the policy: which requests it is for, and what it asks of them. */
+export interface PolicyRoute {
+  match: RouteMatch
+  spec: RouteSpec
+}
 
-const setters = new Map<string, Setter>([
-  ['route', (spec, value) => ({ ...spec, name: label('route', value) })],
-  ['service', (spec, value) => ({ ...spec, service: label('service', value) })],
-  ['auth', (spec, value) => ({ ...spec, auth: authMode(value) })],
-  ['scopes', (spec, value) => ({ ...spec, scopes: scopeList(value) })],
-])
+/** What the configuration says of all routes. */
+export interface RoutePolicy {
+  /** What holds where no route fits. */
+  defaults: RouteSpec
+  routes: readonly PolicyRoute[]
+}
 
-/**
- * The longest list of distinct override sets that stays compiled. Envoy's routes are few and constant; a peer that
- * sends ever new ones pays for its own parsing.
- */
-const maxCompiled = 1_000
+/** The request's side of matching. */
+export type Routable = Pick<RequestContext, 'authority' | 'path' | 'method' | 'headers' | 'overrides'>
+
+/** The route of a request; `preflight` where it is a CORS preflight that may pass without identity. */
+export interface MatchedRoute {
+  kind: 'route'
+  spec: RouteSpec
+  preflight: boolean
+}
 
 /** Finds what the route of a request asks. */
 export interface Routes {
   /**
-   * Merges Envoy's settings over the configured defaults.
-   * @throws Fault where a setting is unknown or has a bad value: a typo must not lower the guard.
+   * Finds the route and merges Envoy's own settings over it.
+   * @returns a denial where the path is unclear or the route has no such method.
+   * @throws Fault where a setting of Envoy's is unknown or bad: a typo must not lower the guard.
    */
-  match(overrides: RouteOverrides): RouteSpec
+  match(request: Routable): MatchedRoute | Denial
+  /** Takes another policy from the next request on. */
+  replace(policy: RoutePolicy): void
+  /** Headers for the upstream that some route fills from claims; no client's copy of one may pass. */
+  readonly claimHeaders: readonly string[]
 }
 
-/** Compiles the route table. Scalars replace, lists replace, an empty list clears. */
-export function createRoutes(defaults: Pick<RouteSpec, 'auth' | 'scopes'>): Routes {
-  const unmatched: RouteSpec = { name: unmatchedRoute, ...defaults }
-  const compiled = new Map<string, RouteSpec>()
+/** Compiles the policy. Scalars replace, lists replace, an empty list clears. */
+export function createRoutes(policy: RoutePolicy): Routes {
+  let compiled = compile(policy)
   return {
-    match(overrides) {
-      const key = overridesKey(overrides)
-      if (key === '') return unmatched
-      const known = compiled.get(key)
-      if (known) return known
-      const spec = override(unmatched, overrides)
-      if (compiled.size < maxCompiled) compiled.set(key, spec)
-      return spec
+    match: (request) => compiled.match(request),
+    replace(next) {
+      compiled = compile(next)
     },
+    get claimHeaders() {
+      return compiled.claimHeaders
+    },
+  }
+}
+
+function compile({ defaults, routes }: RoutePolicy): Omit<Routes, 'replace'> {
+  const table = createRouteTable(routes.map((route) => ({ match: route.match, route })))
+  const byName = new Map(routes.map((route) => [route.spec.name, route]))
+  const override = createOverrides()
+
+  /** The policy's route that Envoy's names, or the one that fits, or the defaults. */
+  function find(request: Routable, method: string): RouteSpec | Denial {
+    const { route: name } = request.overrides
+    const named = name === undefined ? undefined : byName.get(name)
+    if (!named) return routes.length === 0 ? defaults : findByPath(request, method)
+    return admits(named, method) ? named.spec : wrongMethod(named.match.methods ?? [])
+  }
+
+  function findByPath({ authority, path }: Routable, method: string): RouteSpec | Denial {
+    const normal = normalizePath(path)
+    if (normal.kind === 'unclear') return unclearPath(normal.why)
+    if (hasEscapedSlash(normal.path)) return unclearPath('it holds an escaped slash')
+    const finding = table.find(authority, normal.path, method)
+    if (finding.kind === 'wrong_method') return wrongMethod(finding.allow)
+    return finding.kind === 'route' ? finding.route.spec : defaults
+  }
+
+  function matched(spec: RouteSpec, request: Routable, preflight: boolean): MatchedRoute {
+    return { kind: 'route', spec: override(spec, request.overrides), preflight }
+  }
+
+  return {
+    claimHeaders: [
+      ...new Set(routes.flatMap(({ spec }) => spec.claimHeaders ?? []).map(({ header }) => header)),
+    ],
+
+    match(request) {
+      const wanted = preflightMethod(request)
+      const foreseen = wanted === undefined ? undefined : find(request, wanted)
+      if (foreseen && isRoute(foreseen) && foreseen.allowPreflight) return matched(foreseen, request, true)
+      const found = find(request, request.method)
+      return isRoute(found) ? matched(found, request, false) : found
+    },
+  }
+}
+
+function isRoute(found: RouteSpec | Denial): found is RouteSpec {
+  return !('kind' in found)
+}
+
+/** Fetch standard, CORS-preflight fetch: OPTIONS with Origin and the method that is to come. */
+function preflightMethod({ method, headers }: Routable): string | undefined {
+  return method === 'OPTIONS' && headers.has('origin')
+    ? headers.get('access-control-request-method')
+    : undefined
+}
+
+function admits({ match: { methods } }: PolicyRoute, method: string): boolean {
+  return methods === undefined || methods.includes(method)
+}
+
+function wrongMethod(allow: readonly string[]): Denial {
+  // RFC 9110 §15.5.6: a 405 says what would do.
+  return deny('method_not_allowed', 'The route does not offer this method.', {
+    headers: [['allow', allow.join(', ')]],
+  })
+}
+
+function unclearPath(why: string): Denial {
+  return deny('invalid_path', `The path cannot be matched: ${why}.`)
+}
+
+type Setter = (spec: RouteSpec, value: string) => RouteSpec
+
+const setters = new Map<string, Setter>([
+  ['route', (spec, value) => ({ ...spec, name: label('route', value) })],
+  [
+    'service',
+    (spec, value) => ({ ...spec, service: label('service', value), sources: told(spec, 'service') }),
+  ],
+  ['auth', (spec, value) => ({ ...spec, auth: authMode(value), sources: told(spec, 'auth') })],
+  ['scopes', (spec, value) => ({ ...spec, scopes: scopeList(value), sources: told(spec, 'scopes') })],
+  [
+    'rate_limit',
+    (spec, value) => ({ ...spec, limits: limitList(spec, value), sources: told(spec, 'limits') }),
+  ],
+  [
+    'rate_limit_key',
+    (spec, value) => ({ ...spec, limits: rekeyed(spec, value), sources: told(spec, 'limits') }),
+  ],
+])
+
+function told(spec: RouteSpec, setting: SettingName): NonNullable<RouteSpec['sources']> {
+  return { ...spec.sources, [setting]: "Envoy's route" }
+}
+
+/**
+ * The most distinct sets of Envoy's settings that stay compiled. Envoy's routes are few and constant; a peer that sends
+ * ever new ones pays for its own parsing.
+ */
+const maxCompiled = 1_000
+
+/** Makes the merge of Envoy's settings over a route's, which remembers what it has merged. */
+function createOverrides(): (base: RouteSpec, overrides: RouteOverrides) => RouteSpec {
+  const merged = new Map<RouteSpec, Map<string, RouteSpec>>()
+  let count = 0
+  return (base, overrides) => {
+    const key = overridesKey(overrides)
+    if (key === '') return base
+    const ofBase = merged.get(base) ?? new Map<string, RouteSpec>()
+    const known = ofBase.get(key)
+    if (known) return known
+    const spec = override(base, overrides)
+    if (count < maxCompiled) {
+      count += 1
+      merged.set(base, ofBase.set(key, spec))
+    }
+    return spec
   }
 }
 
@@ -70,16 +233,18 @@ function overridesKey(overrides: RouteOverrides): string {
 }
 
 function override(base: RouteSpec, overrides: RouteOverrides): RouteSpec {
+  for (const key of Object.keys(overrides)) {
+    if (setters.has(key)) continue
+    throw new Fault(
+      'routes',
+      `Cannot apply the route setting ${JSON.stringify(key)}: known are ${[...setters.keys()].join(', ')}`,
+    )
+  }
+  // In the order of the table: the key of a limit is changed after the limit is there.
   let spec = base
-  for (const [key, value] of Object.entries(overrides)) {
-    const set = setters.get(key)
-    if (!set) {
-      throw new Fault(
-        'routes',
-        `Cannot apply the route setting ${JSON.stringify(key)}: known are ${[...setters.keys()].join(', ')}`,
-      )
-    }
-    spec = set(spec, value.trim())
+  for (const [key, set] of setters) {
+    const value = Object.hasOwn(overrides, key) ? overrides[key] : undefined
+    if (value !== undefined) spec = set(spec, value.trim())
   }
   return spec
 }
@@ -108,6 +273,36 @@ function scopeList(value: string): readonly string[] {
   const bad = scopes.find((scope) => !isScope(scope))
   if (bad === undefined) return scopes
   throw new Fault('routes', `Cannot apply the route setting scopes: ${JSON.stringify(bad)} is no scope`)
+}
+
+function limitList(spec: RouteSpec, value: string): readonly LimitSpec[] {
+  if (value === 'none' || value === '') return []
+  const rate = parseRate(value)
+  if (!rate) {
+    throw new Fault(
+      'routes',
+      `Cannot apply the route setting rate_limit: ${rateForm}, got ${JSON.stringify(value)}`,
+    )
+  }
+  return [
+    {
+      name: 'default',
+      owner: `route:${spec.name}`,
+      rate,
+      algorithm: 'gcra',
+      by: [{ kind: 'client' }],
+      cost: 1,
+    },
+  ]
+}
+
+function rekeyed({ limits = [] }: RouteSpec, value: string): readonly LimitSpec[] {
+  const by = parseKeyParts(value)
+  if (by) return limits.map((limit) => ({ ...limit, by }))
+  throw new Fault(
+    'routes',
+    `Cannot apply the route setting rate_limit_key: ${keyPartsForm}, got ${JSON.stringify(value)}`,
+  )
 }
 
 /** Splits a list by commas; blanks around an entry and empty entries do not count. */

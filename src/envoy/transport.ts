@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type handleBidiStreamingCall,
   type handleClientStreamingCall,
@@ -114,7 +115,10 @@ export function duplex<I, O>(
       }),
     )
     call.on('end', () =>
-      next(() => {
+      next(async () => {
+        // grpc-js tells of a reset as of an end, and only then by its own name.
+        await nextTurn()
+        if (call.cancelled) return
         session.end()
         if (settled()) call.end()
       }),

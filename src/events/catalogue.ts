@@ -21,6 +21,19 @@ const authFailed = Type.Object(
   { additionalProperties: false },
 )
 
+const rateLimitExceeded = Type.Object(
+  {
+    client_id: optional(text(1_024, 'Client that the credential was issued to.')),
+    route: text(128, 'Label of the route; unmatched where nothing names it.'),
+    name: text(64, "The limit's name."),
+    limit: Type.Integer({ minimum: 1, description: 'Requests in the window.' }),
+    window: Type.String({ pattern: '^\\d+(ms|s|m|h|d)$', description: 'The window, such as 1m.' }),
+    requests_made: Type.Integer({ minimum: 0, description: 'How much of the limit is taken.' }),
+    reset_at: Type.String({ format: 'date-time', description: 'When the whole quota is there again; UTC.' }),
+  },
+  { additionalProperties: false },
+)
+
 const requestCompleted = Type.Object(
   {
     method: text(64, 'HTTP method.'),
@@ -67,12 +80,14 @@ const requestCompleted = Type.Object(
 /** The schema of each event's data: JSON Schema, and the TypeScript type in one. */
 export const catalogue = {
   'auth.failed': authFailed,
+  'rate_limit.exceeded': rateLimitExceeded,
   'request.completed': requestCompleted,
 } as const
 
 /** What each event says, in one sentence. */
 export const descriptions: Readonly<Record<EventType, string>> = {
   'auth.failed': 'A caller was refused for who they are, or are not.',
+  'rate_limit.exceeded': 'A caller asked too often.',
   'request.completed': 'A request has ended; one for each that the observer sees, denials included.',
 }
 
@@ -80,7 +95,7 @@ type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 type Agreed = { [T in EventType]: Same<Static<(typeof catalogue)[T]>, EventData[T]> }
 
 // The core's types and the schemas must say the same: where they do not, this line does not compile.
-void ({ 'auth.failed': true, 'request.completed': true } satisfies Agreed)
+void ({ 'auth.failed': true, 'rate_limit.exceeded': true, 'request.completed': true } satisfies Agreed)
 
 /** The event types, in the order of the catalogue. */
 export const eventTypes = Object.keys(catalogue) as EventType[]

@@ -166,6 +166,17 @@ export function createMetrics(sources: MetricSources) {
       buckets: durationBuckets,
       registers,
     }),
+    limitOverflows: new Counter({
+      name: 'gateway_rate_limit_overflows_total',
+      help: 'Requests counted by a shared counter because there was no room for one of their own.',
+      registers,
+    }),
+    rateLimitExceeded: new Counter({
+      name: 'gateway_rate_limit_exceeded_total',
+      help: 'Requests refused by a limit, by route and client id (anonymous where there is none).',
+      labelNames: ['route', 'client_id'],
+      registers,
+    }),
     requests: new Counter({
       name: 'gateway_requests_total',
       help: 'Requests that have ended, by method, route and the status that the client got.',

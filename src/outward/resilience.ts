@@ -55,8 +55,9 @@ export interface Outward {
 }
 
 /**
- * Wraps every call to one dependency: retries around a circuit around a bounded number of calls around a timeout. Each
- * dependency has its own, so that one's trouble is never another's.
+ * Wraps every call to one dependency: retries around a bounded number of calls around a circuit around a timeout. Each
+ * dependency has its own, so that one's trouble is never another's. The circuit is asked when a call's turn comes: what
+ * waited while it opened is not sent.
  */
 export function createOutward(
   options: ResilienceOptions,
@@ -78,8 +79,8 @@ export function createOutward(
   retries.onRetry(() => observer.retried(target))
   const policy = wrap(
     retries,
-    circuit,
     bulkhead(options.maxConcurrent, options.maxQueued),
+    circuit,
     timeout(options.timeoutMs, TimeoutStrategy.Aggressive),
   )
 

@@ -41,10 +41,14 @@ describe('with nothing but an issuer', () => {
       admin: { address: { kind: 'tcp', host: '127.0.0.1', port: 9002 } },
       dataDir: './.gatepost',
       drain: { delayMs: 0, timeoutMs: 10_000 },
-      defaults: { auth: 'required', scopes: [] },
-      issuers: [
-        { kind: 'auth0', origin: 'https://tenant.eu.auth0.com', audiences: ['https://api.example.com'] },
-      ],
+      policy: {
+        first: {
+          routes: { defaults: { auth: 'required', scopes: [] }, routes: [] },
+          issuers: [
+            { kind: 'auth0', origin: 'https://tenant.eu.auth0.com', audiences: ['https://api.example.com'] },
+          ],
+        },
+      },
       allowPlaintext: false,
       tokens: { cacheTtlMs: 300_000, clockSkewSeconds: 30 },
       log: { level: 'info', format: 'json' },
@@ -54,7 +58,9 @@ describe('with nothing but an issuer', () => {
   test('an empty variable counts as unset', () => {
     const empty = Object.fromEntries(Object.keys(variables).map((name) => [name, '']))
 
-    expect(settings({ ...empty, GATEPOST_ADMIN_TOKEN_FILE: '', ...auth0 })).toEqual(settings(auth0))
+    const read = settings({ ...empty, GATEPOST_ADMIN_TOKEN_FILE: '', ...auth0 })
+
+    expect(JSON.stringify(read)).toBe(JSON.stringify(settings(auth0)))
   })
 })
 
@@ -91,12 +97,21 @@ test('every variable finds its place', () => {
     statusAddress: { kind: 'tcp', host: '0.0.0.0', port: 8003 },
     dataDir: '/var/lib/gatepost',
     drain: { delayMs: 5_000, timeoutMs: 60_000 },
-    defaults: { auth: 'optional', scopes: ['read:users', 'write:users'] },
-    issuers: [
-      { kind: 'auth0', origin: 'https://tenant.eu.auth0.com', audiences: ['one', 'two'] },
-      { kind: 'okta', origin: 'https://dev-1234.okta.com', authorizationServer: 'aus1', audiences: 'any' },
-      { kind: 'oidc', issuer: 'http://login.example.com/realms/a', audiences: ['three'] },
-    ],
+    policy: {
+      first: {
+        routes: { defaults: { auth: 'optional', scopes: ['read:users', 'write:users'] } },
+        issuers: [
+          { kind: 'auth0', origin: 'https://tenant.eu.auth0.com', audiences: ['one', 'two'] },
+          {
+            kind: 'okta',
+            origin: 'https://dev-1234.okta.com',
+            authorizationServer: 'aus1',
+            audiences: 'any',
+          },
+          { kind: 'oidc', issuer: 'http://login.example.com/realms/a', audiences: ['three'] },
+        ],
+      },
+    },
     allowPlaintext: true,
     tokens: { cacheTtlMs: 0, clockSkewSeconds: 2 },
     log: { level: 'debug', format: 'ecs' },
@@ -104,9 +119,10 @@ test('every variable finds its place', () => {
 })
 
 test('settings cannot be changed, down to the last list', () => {
-  const { issuers, defaults, grpc } = settings(auth0)
+  const { policy, grpc } = settings(auth0)
+  const { issuers, routes } = policy.first
 
-  for (const part of [issuers, issuers[0], issuers[0]?.audiences, defaults.scopes, grpc.address]) {
+  for (const part of [issuers, issuers[0], issuers[0]?.audiences, routes.defaults.scopes, grpc.address]) {
     expect(Object.isFrozen(part)).toBe(true)
   }
 })
@@ -147,14 +163,21 @@ describe('the ways in', () => {
     expect(others).toEqual([])
     expect(problem).toMatch(/^GATEPOST_AUTH: it is "required", and nothing says whom to trust/)
     expect(problem).toMatch(/1\. .*AUTH0_DOMAIN.*OKTA_DOMAIN.*OIDC_ISSUER/)
-    expect(problem).toMatch(/2\. GATEPOST_AUTH=optional/)
-    expect(problem).toMatch(/3\. GATEPOST_AUTH=none/)
+    expect(problem).toMatch(/2\. .*GATEPOST_API_KEYS_FILE.*GATEPOST_CLIENT_CERT/)
+    expect(problem).toMatch(/3\. .*GATEPOST_AUTH=optional.*GATEPOST_AUTH=none/)
   })
 
-  test('each way out that is named leads out', () => {
-    for (const way of [auth0, { GATEPOST_AUTH: 'optional' }, { GATEPOST_AUTH: 'none' }]) {
-      expect(problems(way)).toEqual([])
-    }
+  test('each way out that is named leads out', async () => {
+    const keys = await file('keys.yaml', 'keys: []\n')
+    const ways: Environment[] = [
+      auth0,
+      { GATEPOST_API_KEYS_FILE: keys },
+      { GATEPOST_CLIENT_CERT: 'principal' },
+      { GATEPOST_AUTH: 'optional' },
+      { GATEPOST_AUTH: 'none' },
+    ]
+
+    expect(ways.map(problems)).toEqual(ways.map(() => []))
   })
 
   test('an issuer that does not read is a problem of its own, and not also none', () => {

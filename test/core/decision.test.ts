@@ -8,10 +8,10 @@ import {
 } from '../../src/core/decision.ts'
 import { deny } from '../../src/core/denials.ts'
 import { anonymous, type Identity } from '../../src/core/identity.ts'
-import { createRoutes } from '../../src/core/routes.ts'
+import type { RouteSpec } from '../../src/core/routes.ts'
 
-const routes = createRoutes({ auth: 'required', scopes: [] })
-const users = routes.match({ route: 'users', service: 'user-service' })
+const unmatched: RouteSpec = { name: 'unmatched', auth: 'required', scopes: [] }
+const users: RouteSpec = { ...unmatched, name: 'users', service: 'user-service' }
 const caller: Identity = {
   kind: 'token',
   issuer: 'https://login.example.com/',
@@ -32,7 +32,7 @@ const allow: Allow = {
 const denied: Deny = {
   kind: 'deny',
   decisionId,
-  route: routes.match({}),
+  route: unmatched,
   caller: anonymous,
   denial: deny('invalid_token', 'The token has expired.', { cause: 'expired' }),
 }

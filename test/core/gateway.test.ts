@@ -22,11 +22,12 @@ function gateway(authenticate: Authenticate, scopes: readonly string[] = []) {
     ids += 1
     return `id-${ids}`
   }
-  const routes = createRoutes({ auth: 'required', scopes })
+  const routes = createRoutes({ defaults: { name: 'unmatched', auth: 'required', scopes }, routes: [] })
   return createGateway({
     routes,
     authenticate,
     credentialHeaders: [],
+    quota: { take: () => ({ kind: 'granted', headers: [] }) },
     randomId,
     publish: ignore,
     onOutcome: ignore,

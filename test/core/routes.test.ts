@@ -1,9 +1,20 @@
 import { describe, expect, test } from '@jest/globals'
 import { Fault } from '../../src/core/fault.ts'
-import { createRoutes, isScope, splitList } from '../../src/core/routes.ts'
+import { createRoutes, isScope, type RouteSpec, splitList } from '../../src/core/routes.ts'
+import { requestWith } from '../support/requests.ts'
 
 const defaults = { auth: 'required', scopes: ['read:default'] } as const
-const routes = () => createRoutes(defaults)
+/** The table of these defaults and no routes, asked by Envoy's settings alone. */
+function routes() {
+  const table = createRoutes({ defaults: { name: 'unmatched', ...defaults }, routes: [] })
+  return {
+    match(overrides: Record<string, string>): RouteSpec {
+      const found = table.match(requestWith({}, { overrides }))
+      if (found.kind !== 'route') throw new Error('denied')
+      return found.spec
+    },
+  }
+}
 
 test('a request without settings of its route gets the defaults, as unmatched', () => {
   expect(routes().match({})).toMatchObject({ name: 'unmatched', auth: 'required', scopes: ['read:default'] })
@@ -31,7 +42,11 @@ test.each([
 
 describe('a setting that makes no sense is a fault, so that a typo does not lower the guard', () => {
   test.each([
-    ['an unknown key', { scope: 'read:users' }, '"scope": known are route, service, auth, scopes'],
+    [
+      'an unknown key',
+      { scope: 'read:users' },
+      '"scope": known are route, service, auth, scopes, rate_limit, rate_limit_key',
+    ],
     ['an unknown key beside good ones', { auth: 'none', Auth: 'none' }, '"Auth": known are'],
     ['a key of Object’s own', { constructor: 'x' }, '"constructor": known are'],
     ['an unknown mode', { auth: 'off' }, 'auth: one of required, optional, none, got "off"'],

@@ -43,9 +43,10 @@ export function openExtAuthzDoor(options: DoorOptions): ExtAuthzDoor {
   const faulted: unknown[] = []
   const seal = createSeal()
   const { decide } = createGateway({
-    routes: createRoutes({ auth, scopes }),
+    routes: createRoutes({ defaults: { name: 'unmatched', auth, scopes }, routes: [] }),
     authenticate,
     credentialHeaders: [],
+    quota: { take: () => ({ kind: 'granted', headers: [] }) },
     publish: () => undefined,
     onOutcome: () => undefined,
     randomId: () => '00112233445566778899aabbccddeeff',

@@ -18,7 +18,7 @@ export interface GrpcClient extends Disposable {
 }
 
 /** A running health watch. */
-export interface Watch {
+interface Watch {
   /** The next status that comes; `ended` after the last. */
   next(): Promise<string>
 }

@@ -10,6 +10,14 @@ declare module 'oidc-provider' {
   export class Provider {
     constructor(issuer: string, configuration: Record<string, unknown>)
     readonly issuer: string
+    readonly Client: { find(id: string): Promise<object | undefined> }
+    readonly Grant: new (properties: {
+      clientId: string
+      accountId: string
+    }) => { addOIDCScope(scope: string): void; save(): Promise<string> }
+    readonly AccessToken: new (
+      properties: Record<string, unknown>,
+    ) => { save(): Promise<string> }
     callback(): (request: IncomingMessage, response: ServerResponse) => Promise<void>
   }
 }

@@ -63,6 +63,9 @@ const presets: Record<ProviderKind, Preset> = {
 
 const scopes = ['read:users', 'write:users', 'read:orders', 'write:orders']
 
+/** Tells our own provider, out of band, which format a token shall have. */
+const formatHeader = 'x-test-format'
+
 /** The client that tokens are issued to unless another is asked for. */
 const defaultClient = 'demo-app'
 
@@ -79,6 +82,15 @@ export interface TokenRequest {
   audience?: string
   /** One of the provider's clients. Default: `defaultClient`. */
   client?: string
+  /** `opaque` for a token that only introspection can tell anything of. Default: `jwt`. */
+  format?: 'jwt' | 'opaque'
+}
+
+/** A user as the userinfo endpoint tells of them. */
+export interface User {
+  sub: string
+  email: string
+  name: string
 }
 
 /** What `signToken` signs with, where that differs from an ordinary token. */
@@ -103,15 +115,25 @@ export class OpenIdProvider implements AsyncDisposable {
   readonly audience: string
   readonly jwksUri: string
   readonly discoveryUri: string
+  readonly introspectionUri: string
+  readonly userinfoUri: string
+  /** A client that may introspect: what `OKTA_CLIENT_ID` and `OKTA_CLIENT_SECRET` take. */
+  readonly client: { id: string; secret: string }
   /** How often each was fetched, answered or not. */
-  readonly fetched = { jwks: 0, discovery: 0 }
+  readonly fetched = { jwks: 0, discovery: 0, introspection: 0, userinfo: 0 }
+  /** How many requests were answered at the same time, at the most. */
+  mostAtOnce = 0
   /** How it misbehaves; undefined: not at all. */
   fault: ProviderFault | undefined
   readonly #server: Server
   readonly #clients: readonly string[]
   readonly #secret = randomUUID()
+  readonly #adapter = memoryAdapter()
+  readonly #users = new Map<string, User>()
+  #atOnce = 0
   /** Newest first: the first signs, all are published. */
   #keys: readonly SigningKey[] = []
+  #provider: Provider | undefined
   #answer: ReturnType<Provider['callback']> = async () => {}
 
   constructor(kind: ProviderKind, server: Server, port: number, clients: readonly string[]) {
@@ -122,6 +144,9 @@ export class OpenIdProvider implements AsyncDisposable {
     this.audience = audience
     this.jwksUri = `${this.#base}${routes['jwks']}`
     this.discoveryUri = `${this.#base}/.well-known/openid-configuration`
+    this.introspectionUri = `${this.#base}${routes['introspection'] ?? '/token/introspection'}`
+    this.userinfoUri = `${this.#base}${routes['userinfo']}`
+    this.client = { id: clients[0] ?? defaultClient, secret: this.#secret }
     this.#server = server
     this.#clients = clients
     server.on('request', (request, response) => void this.#handle(request, response))
@@ -134,7 +159,8 @@ export class OpenIdProvider implements AsyncDisposable {
   async rotateKeys({ keepOld = true }: { keepOld?: boolean } = {}): Promise<void> {
     const { privateKey } = await generateKeyPair('rsa', { modulusLength: 2048 })
     this.#keys = [{ kid: randomUUID(), privateKey }, ...(keepOld ? this.#keys : [])]
-    this.#answer = new Provider(this.issuer, this.#configuration()).callback()
+    this.#provider = new Provider(this.issuer, this.#configuration())
+    this.#answer = this.#provider.callback()
   }
 
   /** Gets a token from the token endpoint by the client credentials grant. */
@@ -142,6 +168,7 @@ export class OpenIdProvider implements AsyncDisposable {
     scope,
     audience = this.audience,
     client = defaultClient,
+    format = 'jwt',
   }: TokenRequest = {}): Promise<string> {
     const body = new URLSearchParams({
       grant_type: 'client_credentials',
@@ -150,12 +177,28 @@ export class OpenIdProvider implements AsyncDisposable {
     })
     const response = await fetch(`${this.#base}${presets[this.kind].routes['token']}`, {
       method: 'POST',
-      headers: { authorization: `Basic ${btoa(`${client}:${this.#secret}`)}` },
+      headers: { authorization: `Basic ${btoa(`${client}:${this.#secret}`)}`, [formatHeader]: format },
       body,
     })
     const answer = (await response.json()) as { access_token?: string }
     if (answer.access_token !== undefined) return answer.access_token
     throw new Error(`Cannot get a token from ${this.issuer}: ${JSON.stringify(answer)}`)
+  }
+
+  /**
+   * Makes an opaque access token of a user, as one who has signed in would have it; userinfo tells of the user.
+   * It is for no audience: oidc-provider gives userinfo to no other token.
+   */
+  async issueUserToken(user: User, scope = 'openid profile email'): Promise<string> {
+    const provider = this.#provider
+    const client = await provider?.Client.find(this.client.id)
+    if (!provider || !client) throw new Error(`Cannot get a token from ${this.issuer}: it knows no client`)
+    this.#users.set(user.sub, user)
+    const grant = new provider.Grant({ clientId: this.client.id, accountId: user.sub })
+    grant.addOIDCScope(scope)
+    const grantId = await grant.save()
+    const token = new provider.AccessToken({ client, accountId: user.sub, grantId, scope, gty: 'test' })
+    return await token.save()
   }
 
   /**
@@ -223,11 +266,22 @@ export class OpenIdProvider implements AsyncDisposable {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = `${this.origin}${request.url}`
-    if (url === this.jwksUri) this.fetched.jwks += 1
-    if (url === this.discoveryUri) this.fetched.discovery += 1
+    this.#count(url, response)
     const isSpared = request.method === 'POST' && url.endsWith('/token')
     if (this.fault && !isSpared && (await answerFaultily(this.fault, response))) return
     await this.#answer(withoutMountPath(request, new URL(this.#base).pathname), response)
+  }
+
+  #count(url: string, response: ServerResponse): void {
+    if (url === this.jwksUri) this.fetched.jwks += 1
+    if (url === this.discoveryUri) this.fetched.discovery += 1
+    if (url === this.introspectionUri) this.fetched.introspection += 1
+    if (url === this.userinfoUri) this.fetched.userinfo += 1
+    this.#atOnce += 1
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.#atOnce)
+    response.once('close', () => {
+      this.#atOnce -= 1
+    })
   }
 
   /** Every default that oidc-provider would warn about is set: a test's output stays clean. */
@@ -236,7 +290,7 @@ export class OpenIdProvider implements AsyncDisposable {
     const lifetimeSeconds = 3600
     return {
       routes,
-      adapter: memoryAdapter(),
+      adapter: this.#adapter,
       jwks: { keys: this.#keys.map(({ kid, privateKey }) => privateJwk(kid, privateKey)) },
       cookies: { keys: [randomUUID()] },
       scopes,
@@ -247,17 +301,22 @@ export class OpenIdProvider implements AsyncDisposable {
         redirect_uris: [],
         response_types: [],
       })),
-      ttl: { ClientCredentials: lifetimeSeconds },
+      ttl: { ClientCredentials: lifetimeSeconds, AccessToken: lifetimeSeconds, Grant: lifetimeSeconds },
+      claims: { profile: ['name'], email: ['email', 'email_verified'] },
+      findAccount: (_context: unknown, sub: string) => ({
+        accountId: sub,
+        claims: async () => ({ email_verified: true, ...this.#users.get(sub), sub }),
+      }),
       features: {
         devInteractions: { enabled: false },
         clientCredentials: { enabled: true },
         introspection: { enabled: true, allowedPolicy: () => true },
         resourceIndicators: {
           enabled: true,
-          getResourceServerInfo: () => ({
+          getResourceServerInfo: (context: { get(header: string): string }) => ({
             scope: scopes.join(' '),
             accessTokenTTL: lifetimeSeconds,
-            accessTokenFormat: 'jwt',
+            accessTokenFormat: context.get(formatHeader) || 'jwt',
             jwt: { sign: { alg: 'RS256' } },
           }),
         },

@@ -1,4 +1,4 @@
-import { createAuthenticator } from '../../src/auth/authenticator.ts'
+import { type AuthenticatorParts, createAuthenticator } from '../../src/auth/authenticator.ts'
 import { TokenCache, type TokenCacheBounds } from '../../src/auth/token-cache.ts'
 import type { Denial } from '../../src/core/denials.ts'
 import type { Authenticate } from '../../src/core/gateway.ts'
@@ -12,17 +12,27 @@ export interface TestAuthenticator {
   authenticate: Authenticate
   /** Shows a value of `authorization`, or none, at the clock's time. */
   show(authorization: string | undefined, auth?: AuthMode): Promise<Caller | Denial>
+  /** Shows any credentials: headers, and the certificate that Envoy has verified. */
+  ask(
+    headers: Readonly<Record<string, string>>,
+    principal?: string,
+    auth?: AuthMode,
+  ): Promise<Caller | Denial>
   /** Shows a bearer token and tells how it went: `ok`, or the cause of the denial. */
   verdictOn(token: string): Promise<string>
   cache: TokenCache
   observed: { hits: number; misses: number; refusals: string[] }
 }
 
-/** Puts an authenticator together for these issuers. */
+/**
+ * Puts an authenticator together for these issuers.
+ * @param more what it knows beside them: further issuers, API keys, certificates.
+ */
 export function createTestAuthenticator(
   clock: FakeClock,
   issuers: readonly TestIssuer[],
   bounds: Partial<TokenCacheBounds> = {},
+  more: Partial<AuthenticatorParts> = {},
 ): TestAuthenticator {
   const cache = new TokenCache({
     ttlMs: 300_000,
@@ -33,7 +43,11 @@ export function createTestAuthenticator(
   })
   const observed = { hits: 0, misses: 0, refusals: [] as string[] }
   const authenticate = createAuthenticator({
-    issuers: issuers.map(({ spec, verifier }) => ({ spec, judge: { kind: 'keys', verifier } })),
+    ...more,
+    issuers: [
+      ...issuers.map(({ spec, verifier }) => ({ spec, judge: { kind: 'keys', verifier } }) as const),
+      ...(more.issuers ?? []),
+    ],
     cache,
     observer: {
       cacheHit: () => {
@@ -46,17 +60,25 @@ export function createTestAuthenticator(
     },
   })
 
-  async function show(authorization: string | undefined, auth: AuthMode = 'required') {
-    const headers = new Map(authorization === undefined ? [] : [['authorization', authorization]])
+  async function ask(
+    headers: Readonly<Record<string, string>>,
+    principal?: string,
+    auth: AuthMode = 'required',
+  ) {
     return authenticate(
-      { headers, receivedAtMs: clock.now(), principal: undefined },
+      { headers: new Map(Object.entries(headers)), receivedAtMs: clock.now(), principal },
       { name: 'test', auth, scopes: [] },
     )
+  }
+
+  async function show(authorization: string | undefined, auth?: AuthMode) {
+    return ask(authorization === undefined ? {} : { authorization }, undefined, auth)
   }
 
   return {
     authenticate,
     show,
+    ask,
     async verdictOn(token) {
       const caller = await show(`Bearer ${token}`)
       return caller.kind === 'denial' ? (caller.cause ?? caller.reason) : 'ok'

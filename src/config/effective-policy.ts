@@ -1,0 +1,76 @@
+import { type LimitSpec, rateProblem } from '../core/limits.ts'
+import type { RoutePolicy } from '../core/routes.ts'
+import type { DocumentPath, DocumentResult } from './document.ts'
+import type { Environment, Problem } from './environment.ts'
+import { readFile } from './followed-file.ts'
+import { type IssuerSettings, issuerIdentifier, issuerName, readIssuers } from './issuer-settings.ts'
+import { type PolicyDocument, readPolicy } from './policy.ts'
+import { compileRoutes } from './route-policy.ts'
+import type { Values } from './variables.ts'
+
+/** Whom Gatepost trusts and what each route asks: the environment and the policy file together. */
+export interface EffectivePolicy {
+  issuers: readonly IssuerSettings[]
+  routes: RoutePolicy
+}
+
+/** Reads a policy document over the environment. */
+export type ReadEffectivePolicy = (name: string, text: string) => DocumentResult<EffectivePolicy>
+
+/** Makes the reader; it serves at the start and at every reload. */
+export function createPolicyReader(values: Values, env: Environment): ReadEffectivePolicy {
+  return (name, text) => {
+    const parsed = readPolicy(name, text)
+    return parsed.kind === 'problems' ? parsed : compile(values, env, parsed.value, parsed.locate)
+  }
+}
+
+/** Reads the policy that the environment names; without one the environment alone is the policy. */
+export function readFirstPolicy(values: Values, env: Environment): DocumentResult<EffectivePolicy> {
+  const { GATEPOST_POLICY_FILE: path, GATEPOST_POLICY: text } = values
+  const read = createPolicyReader(values, env)
+  if (path !== undefined && text !== undefined) {
+    return {
+      kind: 'problems',
+      problems: ['GATEPOST_POLICY: set either it or GATEPOST_POLICY_FILE, not both'],
+    }
+  }
+  if (path === undefined)
+    return text === undefined ? compile(values, env, {}, () => 'policy') : read('GATEPOST_POLICY', text)
+  const result = readFile(path, read)
+  if (result.kind === 'document') return result
+  return { kind: 'problems', problems: result.problems.map((problem) => `GATEPOST_POLICY_FILE: ${problem}`) }
+}
+
+function compile(
+  values: Values,
+  env: Environment,
+  document: PolicyDocument,
+  locate: (path: DocumentPath) => string,
+): DocumentResult<EffectivePolicy> {
+  const problems: Problem[] = []
+  const complain = (path: DocumentPath, problem: string) => problems.push(`${locate(path)}: ${problem}`)
+  const issuers = readIssuers(values, env, document, problems, complain)
+  const byName = new Map(issuers.map((issuer) => [issuerName(issuer), issuerIdentifier(issuer)]))
+  const defaults = {
+    auth: values.GATEPOST_AUTH,
+    scopes: values.GATEPOST_REQUIRED_SCOPES,
+    limits: limitsOf(values, problems),
+  }
+  const routes = compileRoutes(defaults, document, byName, complain)
+  return problems.length > 0
+    ? { kind: 'problems', problems }
+    : { kind: 'document', value: { issuers, routes } }
+}
+
+function limitsOf(values: Values, problems: Problem[]): readonly LimitSpec[] {
+  const {
+    GATEPOST_RATE_LIMIT: rate,
+    GATEPOST_RATE_LIMIT_KEY: by,
+    GATEPOST_RATE_LIMIT_ALGORITHM: algorithm,
+  } = values
+  if (rate === 'none') return []
+  const problem = rateProblem(rate)
+  if (problem) problems.push(`GATEPOST_RATE_LIMIT: ${problem}`)
+  return [{ name: 'default', owner: 'defaults', rate, by, algorithm, cost: 1 }]
+}

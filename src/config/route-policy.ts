@@ -1,0 +1,207 @@
+import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
+import { type KeyPart, type LimitSpec, rateProblem } from '../core/limits.ts'
+import { parseRate, type Rate, rateForm } from '../core/rates.ts'
+import {
+  type AcceptedCredentials,
+  type AuthMode,
+  type ClaimRule,
+  type PolicyRoute,
+  type RoutePolicy,
+  type RouteSpec,
+  unmatchedRoute,
+} from '../core/routes.ts'
+import type { DocumentPath } from './document.ts'
+import type { PolicyAuth, PolicyDocument, PolicyLimit, PolicyRouteDocument } from './policy.ts'
+
+/** What the environment says of every route. */
+export interface RouteDefaults {
+  auth: AuthMode
+  scopes: readonly string[]
+  limits: readonly LimitSpec[]
+}
+
+/** Told of a problem and where in the document it is. */
+export type Complain = (at: DocumentPath, problem: string) => void
+
+/** What merging needs beside the document. */
+interface Merging {
+  /** Exact names of all trusted issuers, by their short ones. */
+  issuers: ReadonlyMap<string, string>
+  complain: Complain
+}
+
+/**
+ * Merges the policy file over the environment. Scalars replace, lists replace, an empty list clears.
+ * @param issuers exact names of all trusted issuers, by their short ones.
+ * @param complain told of what is wrong beyond the schema.
+ */
+export function compileRoutes(
+  environment: RouteDefaults,
+  { defaults = {}, routes = [] }: Pick<PolicyDocument, 'defaults' | 'routes'>,
+  issuers: ReadonlyMap<string, string>,
+  complain: Complain,
+): RoutePolicy {
+  const merging = { issuers, complain }
+  const base: RouteSpec = {
+    name: unmatchedRoute,
+    ...environment,
+    sources: { auth: 'the environment', scopes: 'the environment', limits: 'the environment' },
+  }
+  const level = { document: { ...defaults, name: unmatchedRoute }, at: ['defaults'], owner: 'defaults' }
+  const merged = merge(base, { ...level, source: "the policy's defaults" }, merging)
+  checkNames(routes, complain)
+  return {
+    defaults: merged,
+    routes: routes.map((route, at) => compileRoute(route, ['routes', at], merged, merging)),
+  }
+}
+
+function compileRoute(
+  document: PolicyRouteDocument,
+  at: DocumentPath,
+  base: RouteSpec,
+  merging: Merging,
+): PolicyRoute {
+  const { host, path, methods } = document.match ?? {}
+  checkPath(path, [...at, 'match', 'path'], merging.complain)
+  const { name } = document
+  const source = `the policy's route ${JSON.stringify(name)}`
+  const spec = merge(base, { document, at, owner: `route:${name}`, source }, merging)
+  return { match: { host: host?.toLowerCase(), path, methods }, spec }
+}
+
+/** A part of the policy that is laid over what is weaker. */
+interface Level {
+  document: PolicyRouteDocument
+  at: DocumentPath
+  /** Whose the counters of its limits are. */
+  owner: string
+  /** How `gatepost explain` calls it. */
+  source: string
+}
+
+function merge(base: RouteSpec, { document, at, owner, source }: Level, merging: Merging): RouteSpec {
+  const { name, service, auth, rate_limits: limits, headers, allow_preflight: allowPreflight } = document
+  const told = (setting: string, value: unknown) => value !== undefined && { [setting]: source }
+  const asks = auth === undefined ? {} : readAuth(auth, [...at, 'auth'], merging)
+  const limitsAt = (index: number) => [...at, 'rate_limits', index]
+  return {
+    ...base,
+    ...asks,
+    name,
+    ...(service !== undefined && { service }),
+    ...(limits && {
+      limits: limits.map((limit, index) => readLimit(limit, owner, limitsAt(index), merging.complain)),
+    }),
+    ...(headers && { claimHeaders: Object.entries(headers).map(([header, claim]) => ({ header, claim })) }),
+    ...(allowPreflight !== undefined && { allowPreflight }),
+    sources: {
+      ...base.sources,
+      ...told('service', service),
+      ...told('auth', auth),
+      ...told('scopes', asks.scopes),
+      ...told('claims', asks.claims),
+      ...told('limits', limits),
+    },
+  }
+}
+
+/** The short form says whether a credential is asked for, and leaves scopes as they are; the long one says it all. */
+function readAuth(
+  auth: PolicyAuth,
+  at: DocumentPath,
+  merging: Merging,
+): Partial<Pick<RouteSpec, 'auth' | 'accepts' | 'scopes' | 'claims'>> {
+  if (typeof auth === 'string') return { auth }
+  return {
+    auth: auth.mode ?? 'required',
+    accepts: readAccepted(auth, at, merging),
+    ...(auth.scopes && { scopes: auth.scopes }),
+    ...(auth.claims && { claims: readClaims(auth.claims) }),
+  }
+}
+
+function readAccepted(
+  { issuers: names, api_key: apiKeys, certificate }: Exclude<PolicyAuth, string>,
+  at: DocumentPath,
+  { issuers, complain }: Merging,
+): AcceptedCredentials {
+  const others = names === undefined
+  const exact = names?.map((name, index) => {
+    const issuer = issuers.get(name)
+    const known = [...issuers.keys()].join(', ') || 'none'
+    if (issuer === undefined) {
+      complain([...at, 'issuers', index], `there is no issuer ${JSON.stringify(name)}, known are ${known}`)
+    }
+    return issuer ?? ''
+  })
+  return { ...(exact && { issuers: exact }), apiKeys: apiKeys ?? others, certificates: certificate ?? others }
+}
+
+function readClaims(claims: Readonly<Record<string, readonly (string | number | boolean)[]>>): ClaimRule[] {
+  return Object.entries(claims).map(([claim, values]) => ({ claim, values: values.map(String) }))
+}
+
+function readLimit(limit: PolicyLimit, owner: string, at: DocumentPath, complain: Complain): LimitSpec {
+  const { name, by = 'client', algorithm = 'gcra', burst, cost = 1, plan } = limit
+  const rateOf = (text: string, path: DocumentPath) => readRate(text, burst, path, complain)
+  return {
+    name,
+    owner,
+    rate: rateOf(limit.limit, [...at, 'limit']),
+    algorithm,
+    by: readKey(by, [...at, 'by'], complain),
+    cost,
+    ...(burst !== undefined && { burst }),
+    ...(plan && {
+      plan: {
+        claim: plan.claim,
+        rates: new Map(
+          Object.entries(plan.limits).map(([value, rate]) => [
+            value,
+            rateOf(rate, [...at, 'plan', 'limits', value]),
+          ]),
+        ),
+      },
+    }),
+  }
+}
+
+function readRate(text: string, burst: number | undefined, at: DocumentPath, complain: Complain): Rate {
+  const rate = parseRate(text)
+  const problem = rate
+    ? rateProblem(rate, burst)
+    : `${JSON.stringify(text)} does not do, it must be ${rateForm}`
+  if (problem) complain(at, problem)
+  return rate ?? { limit: 1, windowMs: 1 }
+}
+
+function readKey(text: string, at: DocumentPath, complain: Complain): readonly KeyPart[] {
+  const parts = parseKeyParts(text)
+  if (!parts) complain(at, `${JSON.stringify(text)} does not do, it must be ${keyPartsForm}`)
+  return parts ?? []
+}
+
+function checkNames(routes: readonly PolicyRouteDocument[], complain: Complain): void {
+  const seen = new Set<string>()
+  for (const [at, { name }] of routes.entries()) {
+    if (seen.has(name))
+      complain(['routes', at, 'name'], `there are two routes called ${JSON.stringify(name)}`)
+    seen.add(name)
+  }
+}
+
+/** A path that a normalised request can never have would be a rule that never holds. */
+function checkPath(path: string | undefined, at: DocumentPath, complain: Complain): void {
+  if (path === undefined) return
+  if (/\/\/|\/\.\.?(\/|$)|[?#\\]|%(2e|2f|5c)/i.test(path)) {
+    complain(at, `${JSON.stringify(path)} is not normalised: no request will ever have it`)
+  }
+  const segments = path.replace(/\/\*$/, '').split('/').slice(1)
+  if (segments.some((segment) => segment.includes('*'))) {
+    complain(at, `${JSON.stringify(path)} may have a * only as its whole last segment`)
+  }
+  if (segments.some((segment) => /[{}]/.test(segment) && !/^\{[^{}]+\}$/.test(segment))) {
+    complain(at, `${JSON.stringify(path)} may have {name} only as a whole segment`)
+  }
+}
