@@ -1,8 +1,8 @@
 import { AnswerCache } from './auth/answer-cache.ts'
 import { createApiKeys } from './auth/api-keys.ts'
-import { createAuthenticator } from './auth/authenticator.ts'
+import { createAuthenticator, type TokenObserver } from './auth/authenticator.ts'
 import { createEndpoint } from './auth/endpoint.ts'
-import { createIntrospection } from './auth/introspection.ts'
+import { createIntrospection, type Introspect } from './auth/introspection.ts'
 import { anyIssuer, auth0Issuer, type IssuerSpec, oidcIssuer, oktaIssuer } from './auth/issuers.ts'
 import { KeySet, type KeySetState, keySetTimes } from './auth/key-set.ts'
 import { createFetchKeys } from './auth/key-source.ts'
@@ -16,6 +16,7 @@ import { followFile } from './config/followed-file.ts'
 import { type IssuerSettings, mayFetch } from './config/issuer-settings.ts'
 import type { Settings } from './config/settings.ts'
 import type { Denial } from './core/denials.ts'
+import { Fault } from './core/fault.ts'
 import type { FetchJson } from './core/fetch.ts'
 import type { Authenticate } from './core/gateway.ts'
 import type { Identity } from './core/identity.ts'
@@ -69,6 +70,8 @@ export const requestWaitMs = 900
 /** Everything that says who is calling. */
 export interface Auth {
   authenticate: Authenticate
+  /** The same, but nobody is asked and nothing is counted or remembered; a fault where only asking would tell. */
+  authenticateQuietly: Authenticate
   cache: TokenCache
   /** Headers that carry credentials for Gatepost alone. */
   credentialHeaders: readonly string[]
@@ -103,25 +106,33 @@ export function openAuth(
   const keys = openApiKeys(settings, surroundings)
   const certificates = settings.clientCertificates
 
-  function authenticatorOf(issuers: readonly TrustedIssuer[]): Authenticate {
-    return createAuthenticator({
-      issuers,
-      cache,
-      observer: {
-        cacheHit: () => metrics.tokenCacheHits.inc(),
-        cacheMiss: () => metrics.tokenCacheMisses.inc(),
-        refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
-      },
-      ...(keys && { apiKeys: keys }),
-      ...(certificates !== 'off' && { certificates }),
-    })
+  const credentials = { ...(keys && { apiKeys: keys }), ...(certificates !== 'off' && { certificates }) }
+  const observer: TokenObserver = {
+    cacheHit: () => metrics.tokenCacheHits.inc(),
+    cacheMiss: () => metrics.tokenCacheMisses.inc(),
+    refused: (issuer, cause) => metrics.tokenRefusals.inc({ issuer, cause }),
   }
+
+  function authenticatorOf(issuers: readonly TrustedIssuer[]): Authenticate {
+    return createAuthenticator({ issuers, cache, observer, ...credentials })
+  }
+
+  // Explaining must leave no trace: nothing is asked, counted or remembered.
+  const quietCache = { get: (token: string, nowMs: number) => cache.get(token, nowMs), set: () => undefined }
+  const nobody = { cacheHit: () => undefined, cacheMiss: () => undefined, refused: () => undefined }
 
   let benches = settings.policy.first.issuers.map(workshop.trust)
   let current = authenticatorOf(benches.map(({ trusted }) => trusted))
 
   return {
     authenticate: (request, route) => current(request, route),
+    authenticateQuietly(request, route) {
+      const issuers = benches.map(({ quiet }) => quiet)
+      return createAuthenticator({ issuers, cache: quietCache, observer: nobody, ...credentials })(
+        request,
+        route,
+      )
+    },
     cache,
     credentialHeaders: keys ? [keys.header] : [],
     keyStates: () => benches.flatMap(({ name, keySet }) => (keySet ? [[name, keySet.state] as const] : [])),
@@ -155,6 +166,8 @@ interface Bench {
   /** Changes with the issuer's settings. */
   signature: string
   trusted: TrustedIssuer
+  /** The same issuer for whoever must ask nobody: only what is known already counts. */
+  quiet: TrustedIssuer
   /** Absent where the issuer is asked instead. */
   keySet: KeySet | undefined
   answers: readonly { name: string; readonly size: number }[]
@@ -267,7 +280,12 @@ function createWorkshop(
       times: { goodMs: tokens.introspectionTtlMs, badMs: refusalTtlMs, staleMs: tokens.introspectionStaleMs },
       clockSkewSeconds: tokens.clockSkewSeconds,
     })
-    return { introspect, cache: { name, cache } }
+    const known: Introspect = async (token, nowMs) => {
+      const outcome = cache.peek(token, nowMs)
+      if (outcome) return outcome
+      throw new Fault('auth', `Cannot tell: issuer ${spec.name} must be asked about this token, and was not`)
+    }
+    return { introspect, known, cache: { name, cache } }
   }
 
   function enrichmentOf(spec: IssuerSpec) {
@@ -291,6 +309,7 @@ function createWorkshop(
       const introspection = introspectionOf(spec)
       const enrichment = enrichmentOf(spec)
       const keySet = introspection ? undefined : keySetOf(spec)
+      const verifier = (find: KeySet['find']) => createIssuerVerifier(spec, { find }, tokens.clockSkewSeconds)
       const caches = [introspection?.cache, enrichment?.cache].filter((cache) => cache !== undefined)
       return {
         name: spec.name,
@@ -302,9 +321,18 @@ function createWorkshop(
             ? { kind: 'introspection', introspect: introspection.introspect }
             : {
                 kind: 'keys',
-                verifier: createIssuerVerifier(spec, keySet as KeySet, tokens.clockSkewSeconds),
+                verifier: verifier(async (keyId, algorithm) => (keySet as KeySet).find(keyId, algorithm)),
               },
           ...(enrichment && { enrich: enrichment.enrich }),
+        },
+        quiet: {
+          spec,
+          judge: introspection
+            ? { kind: 'introspection', introspect: introspection.known }
+            : {
+                kind: 'keys',
+                verifier: verifier(async (keyId, algorithm) => (keySet as KeySet).known(keyId, algorithm)),
+              },
         },
         answers: caches.map(({ name, cache }) => ({
           name,

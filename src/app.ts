@@ -1,7 +1,7 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
-import { openAuth } from './app-auth.ts'
+import { type Auth, openAuth } from './app-auth.ts'
 import type { KeySetState } from './auth/key-set.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
 import type { EffectivePolicy } from './config/effective-policy.ts'
@@ -10,11 +10,13 @@ import { issuerIdentifier } from './config/issuer-settings.ts'
 import type { Settings } from './config/settings.ts'
 import { CannotStart } from './core/cannot-start.ts'
 import type { Clock } from './core/clock.ts'
+import { type Explanation, explain } from './core/explain.ts'
+import { type ExplainRequest, explainContext, explainOptions } from './core/explain-request.ts'
 import { createGateway, type Gateway } from './core/gateway.ts'
 import { showAddress } from './core/listen.ts'
 import type { Logger } from './core/log.ts'
-import { createQuota } from './core/quota.ts'
-import { createRoutes } from './core/routes.ts'
+import { createQuota, type Quota } from './core/quota.ts'
+import { createRoutes, type Routes } from './core/routes.ts'
 import { createAccessLog } from './envoy/access-log.ts'
 import { createExtAuthz } from './envoy/ext-authz.ts'
 import { createExtProc } from './envoy/ext-proc.ts'
@@ -83,6 +85,12 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   opening.defer(() => policyFile?.close())
   const limiter = new MemoryLimiter({ onOverflow: () => metrics.limitOverflows.inc() })
 
+  const quota = createQuota({
+    limiter,
+    hash: sha256,
+    publish: events.bus.publish,
+    events: settings.rateLimitEvents,
+  })
   const gateway = createGateway({
     routes,
     authenticate: auth.authenticate,
@@ -102,7 +110,11 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   const stage = { ready: false, draining: false }
   const readiness = () => describe(stage, auth.keyStates(), watcher)
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
-  const admin = await startAdminServer(settings.admin.address, { ...http, token: adminToken })
+  const admin = await startAdminServer(settings.admin.address, {
+    ...http,
+    token: adminToken,
+    explain: createExplain({ routes, auth, quota, now: clock.now }),
+  })
   opening.defer(() => admin.close())
   const status = settings.statusAddress && (await startStatusServer(settings.statusAddress, http))
   opening.defer(() => status?.close())
@@ -165,6 +177,59 @@ function followPolicy(
       .catch((error: unknown) => logger.error({ exception: error }, 'policy not adopted'))
   }
   return followFile(path, first, { read, clock, logger, onChange })
+}
+
+/** What explaining is made of in this process. */
+export interface ExplainSources {
+  routes: Routes
+  auth: Pick<Auth, 'authenticate' | 'authenticateQuietly' | 'credentialHeaders'>
+  quota: Quota
+  now: () => number
+}
+
+/** Makes the answer to `POST /api/explain`; issuers are asked only where the request says so. */
+export function createExplain({ routes, auth, quota, now }: ExplainSources) {
+  return (asked: ExplainRequest): Promise<Explanation> => {
+    const authenticate = asked.ask_issuers ? auth.authenticate : auth.authenticateQuietly
+    const parts = { routes, authenticate, credentialHeaders: auth.credentialHeaders, quota }
+    return explain(parts, explainContext(asked, now()), explainOptions(asked))
+  }
+}
+
+/**
+ * Explains without a running Gatepost, from the configuration alone: counters are as new, and no issuer's keys are
+ * known unless the request says that they may be asked for.
+ */
+export async function explainOffline(
+  settings: Settings,
+  surroundings: Surroundings,
+  asked: ExplainRequest,
+): Promise<Explanation> {
+  const metrics = createMetrics({
+    cachedTokens: zero,
+    askedTokens: none,
+    issuers: none,
+    eventsWaiting: zero,
+    eventLogBytes: zero,
+  })
+  const auth = openAuth(settings, surroundings, metrics, undefined)
+  const limiter = new MemoryLimiter()
+  const quota = createQuota({ limiter, hash: sha256, publish: () => undefined, events: 'first' })
+  const routes = createRoutes(settings.policy.first.routes)
+  try {
+    if (asked.ask_issuers) await auth.start()
+    return await createExplain({ routes, auth, quota, now: surroundings.clock.now })(asked)
+  } finally {
+    auth.close()
+  }
+}
+
+function zero(): number {
+  return 0
+}
+
+function none(): never[] {
+  return []
 }
 
 /** The way of events from the request path to whoever wants them. */

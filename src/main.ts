@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { startApp } from './app.ts'
+import { explainOffline, startApp } from './app.ts'
+import { askRunning } from './ask-running.ts'
 import { newApiKey } from './auth/api-keys.ts'
-import { type CommandName, type Options, parseArguments } from './cli/arguments.ts'
+import { type Invocation, type Options, parseArguments } from './cli/arguments.ts'
 import { runChecks } from './cli/check.ts'
+import { explainCommand } from './cli/explain.ts'
 import { helpText } from './cli/help.ts'
 import { newKey } from './cli/keys.ts'
 import { readSettings, type Settings } from './config/settings.ts'
@@ -10,6 +12,7 @@ import { describeVariables } from './config/variables.ts'
 import { CannotStart } from './core/cannot-start.ts'
 import type { Clock } from './core/clock.ts'
 import { exitCodes } from './core/exit-codes.ts'
+import { showAddress } from './core/listen.ts'
 import { createLoggers } from './observability/logger.ts'
 import { probesOf } from './probes.ts'
 
@@ -37,11 +40,11 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'misuse':
       return complain(`${invocation.problem}. Try gatepost --help\n`, exitCodes.usage)
     case 'run':
-      return run(invocation.command, invocation.options)
+      return run(invocation)
   }
 }
 
-async function run(command: CommandName, options: Options): Promise<number> {
+async function run({ command, operands, options }: Extract<Invocation, { kind: 'run' }>): Promise<number> {
   if (command === 'keys')
     return newKey(options, newApiKey, { answer, complain: (text) => process.stderr.write(text) })
   const read = readSettings(process.env)
@@ -49,9 +52,36 @@ async function run(command: CommandName, options: Options): Promise<number> {
   switch (command) {
     case 'serve':
       return serve(read.settings)
+    case 'explain':
+      return explainFor(read.settings, operands, options)
     case 'check':
       return runChecks(probesOf(read.settings), (text) => process.stdout.write(text))
   }
+}
+
+/** Asks the Gatepost that runs on the admin address; where none does, the configuration alone answers. */
+function explainFor(settings: Settings, operands: readonly string[], options: Options): Promise<number> {
+  const surroundings = {
+    clock: systemClock,
+    monotonicMs: () => performance.now(),
+    loggers: createLoggers({ ...settings.log, level: 'silent' }),
+  }
+  return explainCommand(operands, options, {
+    async ask(request) {
+      const { admin, dataDir } = settings
+      const running = await askRunning(admin, dataDir, request)
+      if (running)
+        return { explanation: running, by: `says the gatepost that runs on ${showAddress(admin.address)}` }
+      const explanation = await explainOffline(settings, surroundings, request)
+      return {
+        explanation,
+        by: 'from the configuration alone: no gatepost runs on the admin address, counters are as new',
+      }
+    },
+    answer,
+    complain: (text) => process.stderr.write(text),
+    colour: process.stdout.isTTY === true && !process.env['NO_COLOR'],
+  })
 }
 
 /** Runs until a signal asks for the end; a second one does not wait for it. */

@@ -1,8 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
+import type { Explanation } from '../core/explain.ts'
+import type { ExplainRequest } from '../core/explain-request.ts'
 import { CannotListen, type TcpAddress } from '../core/listen.ts'
 import type { Logger } from '../core/log.ts'
+import { explainRequestSchema } from './schemas.ts'
 
 /** Answers `/readyz`. */
 export interface Readiness {
@@ -22,6 +25,8 @@ export interface StatusParts {
 export interface AdminParts extends StatusParts {
   /** The current admin token. */
   token: () => string
+  /** Says why a request gets the answer that it gets. */
+  explain: (asked: ExplainRequest) => Promise<Explanation>
 }
 
 /** A running HTTP listener. */
@@ -53,6 +58,9 @@ export async function startAdminServer(address: TcpAddress, parts: AdminParts): 
     reply.header('www-authenticate', 'Bearer realm="gatepost-admin"')
     return problem(reply, 401, 'The admin token is required')
   })
+  app.post('/api/explain', { schema: { body: explainRequestSchema } }, (request) =>
+    parts.explain(request.body as ExplainRequest),
+  )
   return listen(app, address)
 }
 

@@ -76,6 +76,12 @@ export class AnswerCache<T> {
     }
   }
 
+  /** What is known of a key and still fresh; nobody is asked. */
+  peek(key: string, nowMs: number): T | undefined {
+    const kept = this.#good.peek(key) ?? this.#bad.peek(key)
+    return kept && nowMs < kept.freshUntilMs ? kept.value : undefined
+  }
+
   #ask(key: string, ask: () => Promise<Answer<T>>): Promise<Answer<T>> {
     const asking = ask()
       .then((answer) => this.#keep(key, answer))

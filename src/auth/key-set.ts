@@ -134,6 +134,15 @@ export class KeySet {
     return this.#matching(keyId, algorithm)
   }
 
+  /** As `find`, but fetches nothing and waits for nothing. */
+  known(keyId: string | undefined, algorithm: string): readonly VerificationKey[] {
+    if (this.#usable()) return this.#matching(keyId, algorithm)
+    throw new Fault(
+      'auth',
+      `Cannot verify tokens of issuer ${this.#parts.name}: it has no keys yet, and none were asked for`,
+    )
+  }
+
   #matching(keyId: string | undefined, algorithm: string): readonly VerificationKey[] {
     const named = keyId === undefined ? this.#keys : this.#keys.filter((key) => key.keyId === keyId)
     return named.filter((key) => key.byAlgorithm.has(algorithm))

@@ -1,11 +1,26 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 
-/** The commands of `gatepost`, each with the actions it has (none for most) and its own options. */
+/** The commands of `gatepost`, each with the actions or operands it has (none for most) and its own options. */
 const grammar = {
-  serve: { actions: [], options: {} },
-  check: { actions: [], options: {} },
+  serve: { actions: [], operands: [], options: {} },
+  check: { actions: [], operands: [], options: {} },
+  explain: {
+    actions: [],
+    operands: ['METHOD', 'PATH'],
+    options: {
+      header: { type: 'string', short: 'H', multiple: true },
+      host: { type: 'string' },
+      'client-address': { type: 'string' },
+      principal: { type: 'string' },
+      setting: { type: 'string', multiple: true },
+      ask: { type: 'boolean' },
+      values: { type: 'boolean' },
+      json: { type: 'boolean' },
+    },
+  },
   keys: {
     actions: ['new'],
+    operands: [],
     options: {
       'client-id': { type: 'string' },
       scopes: { type: 'string' },
@@ -13,7 +28,10 @@ const grammar = {
       json: { type: 'boolean' },
     },
   },
-} as const satisfies Record<string, { actions: readonly string[]; options: ParseArgsOptionsConfig }>
+} as const satisfies Record<
+  string,
+  { actions: readonly string[]; operands: readonly string[]; options: ParseArgsOptionsConfig }
+>
 
 /** The name of a command. */
 export type CommandName = keyof typeof grammar
@@ -21,12 +39,12 @@ export type CommandName = keyof typeof grammar
 /** The names of all commands; the first is what `gatepost` does without any. */
 export const commands = Object.keys(grammar) as CommandName[]
 
-/** What a user gave with a command: options by name, texts or `true`. */
-export type Options = Readonly<Record<string, string | boolean>>
+/** What a user gave with a command: options by name, as texts, lists of them, or `true`. */
+export type Options = Readonly<Record<string, string | boolean | readonly string[]>>
 
 /** What the command line asks for. */
 export type Invocation =
-  | { kind: 'run'; command: CommandName; options: Options }
+  | { kind: 'run'; command: CommandName; operands: readonly string[]; options: Options }
   | { kind: 'help'; command: CommandName | undefined }
   | { kind: 'version' }
   | { kind: 'misuse'; problem: string }
@@ -45,7 +63,11 @@ export function parseArguments(argv: readonly string[]): Invocation {
       options: { ...commonOptions, ...grammar[named].options },
       allowPositionals: true,
     })
-    const { help = false, version = false, ...options } = values as Record<string, string | boolean>
+    const {
+      help = false,
+      version = false,
+      ...options
+    } = values as Record<string, string | boolean | string[]>
     if (version) return { kind: 'version' }
     return invocation(positionals, help === true, options)
   } catch (error) {
@@ -64,13 +86,15 @@ function invocation(positionals: readonly string[], help: boolean, options: Opti
 }
 
 function run(command: CommandName, rest: readonly string[], options: Options): Invocation {
-  const actions: readonly string[] = grammar[command].actions
-  const [action, surplus] = actions.length > 0 ? rest : ['', rest[0]]
-  if (surplus !== undefined) return misuse(`${command} takes no ${JSON.stringify(surplus)}`)
-  if (actions.length > 0 && !actions.includes(action ?? '')) {
+  const { actions, operands }: { actions: readonly string[]; operands: readonly string[] } = grammar[command]
+  const [action = ''] = rest
+  if (actions.length > 0 && !actions.includes(action))
     return misuse(`${command} wants one of: ${actions.join(', ')}`)
-  }
-  return { kind: 'run', command, options }
+  const given = actions.length > 0 ? rest.slice(1) : rest
+  if (given.length < operands.length) return misuse(`${command} wants ${operands.join(' ')}`)
+  const surplus = given[operands.length]
+  if (surplus !== undefined) return misuse(`${command} takes no ${JSON.stringify(surplus)}`)
+  return { kind: 'run', command, operands: given, options }
 }
 
 function misuse(problem: string): Invocation {

@@ -13,6 +13,8 @@ they may pass. Everything is configured by environment variables.
 Usage
   gatepost [serve]         run beside Envoy until SIGTERM
   gatepost check           read the configuration, try every dependency, say what would fail
+  gatepost explain METHOD PATH
+                           say why a request gets the answer that it gets
   gatepost keys new        make an API key
   gatepost COMMAND --help  more on one command
   gatepost --version
@@ -28,6 +30,27 @@ Envoy's side of it is envoy/ext-authz.yaml in this package.
 
 Exit codes
   0 fine   1 a check failed   64 usage   69 a dependency is unreachable   78 configuration, or Node.js older than 24
+`
+
+const explain = `gatepost explain says why a request gets the answer that it gets, step by step. It asks the gatepost that runs on the
+admin address; if none does, the configuration alone answers. Nothing is taken, counted or told, and no issuer is asked
+unless you say --ask.
+
+  gatepost explain GET /api/users -H "authorization: Bearer $TOKEN"
+  gatepost explain GET /api/users --host api.example.com --client-address 192.0.2.7 --json
+
+Options
+  -H, --header 'name: value'   a header of the request, as often as needed
+  --host HOST                  its host
+  --client-address IP          where it comes from
+  --principal NAME             the name in its client certificate
+  --setting key=value          what Envoy's route says (route, service, auth, scopes, rate_limit, rate_limit_key)
+  --ask                        issuers may be asked for keys and about tokens
+  --values                     show claims with their values
+  --json                       for machines
+
+Exit codes
+  0 whatever the verdict   64 usage   78 the configuration has problems
 `
 
 const keys = `gatepost keys new makes an API key: it prints the key, this once, and the entry for the file that
@@ -63,6 +86,7 @@ An empty variable counts as unset. Durations: 250ms 10s 1m 1h. Lists: by comma.
 export function helpText(command: CommandName | undefined, variables: readonly VariableHelp[]): string {
   if (command === 'check') return check
   if (command === 'keys') return keys
+  if (command === 'explain') return explain
   return command === 'serve' ? serve + variables.map(variableHelp).join('\n') : general
 }
 

@@ -1,3 +1,4 @@
+import { identityHeaderNames } from '../core/identity.ts'
 import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
 import { type KeyPart, type LimitSpec, rateProblem } from '../core/limits.ts'
 import { parseRate, type Rate, rateForm } from '../core/rates.ts'
@@ -84,6 +85,7 @@ function merge(base: RouteSpec, { document, at, owner, source }: Level, merging:
   const { name, service, auth, rate_limits: limits, headers, allow_preflight: allowPreflight } = document
   const told = (setting: string, value: unknown) => value !== undefined && { [setting]: source }
   const asks = auth === undefined ? {} : readAuth(auth, [...at, 'auth'], merging)
+  checkHeaders(headers, [...at, 'headers'], merging.complain)
   const limitsAt = (index: number) => [...at, 'rate_limits', index]
   return {
     ...base,
@@ -181,6 +183,31 @@ function readKey(text: string, at: DocumentPath, complain: Complain): readonly K
   if (!parts) complain(at, `${JSON.stringify(text)} does not do, it must be ${keyPartsForm}`)
   return parts ?? []
 }
+
+/** Headers that mean something of their own cannot be filled from a claim. */
+function checkHeaders(
+  headers: Readonly<Record<string, string>> = {},
+  at: DocumentPath,
+  complain: Complain,
+): void {
+  for (const name of Object.keys(headers)) {
+    const isTaken =
+      (identityHeaderNames as readonly string[]).includes(name) || /^(x-gatepost-|x-envoy-)/.test(name)
+    if (isTaken || ownHeaders.has(name))
+      complain([...at, name], `${JSON.stringify(name)} has a meaning of its own: choose another name`)
+  }
+}
+
+const ownHeaders = new Set([
+  'authorization',
+  'connection',
+  'content-length',
+  'cookie',
+  'host',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+])
 
 function checkNames(routes: readonly PolicyRouteDocument[], complain: Complain): void {
   const seen = new Set<string>()

@@ -59,21 +59,12 @@ export function createGateway(parts: GatewayParts): Gateway {
     return {
       kind: 'allow',
       ...base,
-      upstreamHeaders: headersForUpstream(base.caller, request, base.route),
+      upstreamHeaders: headersForUpstream(base.caller, request, base.route, {
+        credentials: credentialHeaders,
+        claims: routes.claimHeaders,
+      }),
       clientHeaders,
     }
-  }
-
-  function headersForUpstream(caller: Caller, { headers }: RequestContext, route: RouteSpec): HeaderChanges {
-    const { set, remove } = identityHeaders(caller, headers.keys(), credentialHeaders)
-    const mapped = (route.claimHeaders ?? []).map(
-      ({ header, claim }) => [header, claimHeader(caller, claim)] as const,
-    )
-    const filled = mapped.filter((entry): entry is readonly [string, string] => entry[1] !== undefined)
-    const forged = routes.claimHeaders.filter(
-      (name) => headers.has(name) && !filled.some(([own]) => own === name),
-    )
-    return { set: [...set, ...filled], remove: [...remove, ...forged] }
   }
 
   return {
@@ -108,8 +99,32 @@ export function createGateway(parts: GatewayParts): Gateway {
   }
 }
 
+/** Headers that no client's copy of may pass. */
+export interface GuardedHeaders {
+  /** Those that carry credentials for Gatepost alone. */
+  credentials: readonly string[]
+  /** Those that some route fills from claims. */
+  claims: readonly string[]
+}
+
+/** Says how the upstream's request differs from the client's. */
+export function headersForUpstream(
+  caller: Caller,
+  { headers }: Pick<RequestContext, 'headers'>,
+  route: RouteSpec,
+  guarded: GuardedHeaders,
+): HeaderChanges {
+  const { set, remove } = identityHeaders(caller, headers.keys(), guarded.credentials)
+  const mapped = (route.claimHeaders ?? []).map(
+    ({ header, claim }) => [header, claimHeader(caller, claim)] as const,
+  )
+  const filled = mapped.filter((entry): entry is readonly [string, string] => entry[1] !== undefined)
+  const forged = guarded.claims.filter((name) => headers.has(name) && !filled.some(([own]) => own === name))
+  return { set: [...set, ...filled], remove: [...remove, ...forged] }
+}
+
 /** Stands for the route of a request that could not be matched. */
-const nowhere: RouteSpec = { name: unmatchedRoute, auth: 'required', scopes: [] }
+export const nowhere: RouteSpec = { name: unmatchedRoute, auth: 'required', scopes: [] }
 
 /**
  * Asks for every scope and claim of the route. An anonymous caller has none, and is asked to authenticate instead.

@@ -81,6 +81,8 @@ export interface MatchedRoute {
   kind: 'route'
   spec: RouteSpec
   preflight: boolean
+  /** The policy's rule that fits, or that Envoy's route names; absent where the defaults hold. */
+  rule?: RouteMatch
 }
 
 /** Finds what the route of a request asks. */
@@ -117,24 +119,24 @@ function compile({ defaults, routes }: RoutePolicy): Omit<Routes, 'replace'> {
   const override = createOverrides()
 
   /** The policy's route that Envoy's names, or the one that fits, or the defaults. */
-  function find(request: Routable, method: string): RouteSpec | Denial {
+  function find(request: Routable, method: string): Found | Denial {
     const { route: name } = request.overrides
     const named = name === undefined ? undefined : byName.get(name)
-    if (!named) return routes.length === 0 ? defaults : findByPath(request, method)
-    return admits(named, method) ? named.spec : wrongMethod(named.match.methods ?? [])
+    if (!named) return routes.length === 0 ? { spec: defaults } : findByPath(request, method)
+    return admits(named, method) ? found(named) : wrongMethod(named.match.methods ?? [])
   }
 
-  function findByPath({ authority, path }: Routable, method: string): RouteSpec | Denial {
+  function findByPath({ authority, path }: Routable, method: string): Found | Denial {
     const normal = normalizePath(path)
     if (normal.kind === 'unclear') return unclearPath(normal.why)
     if (hasEscapedSlash(normal.path)) return unclearPath('it holds an escaped slash')
     const finding = table.find(authority, normal.path, method)
     if (finding.kind === 'wrong_method') return wrongMethod(finding.allow)
-    return finding.kind === 'route' ? finding.route.spec : defaults
+    return finding.kind === 'route' ? found(finding.route) : { spec: defaults }
   }
 
-  function matched(spec: RouteSpec, request: Routable, preflight: boolean): MatchedRoute {
-    return { kind: 'route', spec: override(spec, request.overrides), preflight }
+  function matched({ spec, rule }: Found, request: Routable, preflight: boolean): MatchedRoute {
+    return { kind: 'route', spec: override(spec, request.overrides), preflight, ...(rule && { rule }) }
   }
 
   return {
@@ -145,15 +147,25 @@ function compile({ defaults, routes }: RoutePolicy): Omit<Routes, 'replace'> {
     match(request) {
       const wanted = preflightMethod(request)
       const foreseen = wanted === undefined ? undefined : find(request, wanted)
-      if (foreseen && isRoute(foreseen) && foreseen.allowPreflight) return matched(foreseen, request, true)
-      const found = find(request, request.method)
-      return isRoute(found) ? matched(found, request, false) : found
+      if (foreseen && !isDenied(foreseen) && foreseen.spec.allowPreflight)
+        return matched(foreseen, request, true)
+      const sought = find(request, request.method)
+      return isDenied(sought) ? sought : matched(sought, request, false)
     },
   }
 }
 
-function isRoute(found: RouteSpec | Denial): found is RouteSpec {
-  return !('kind' in found)
+interface Found {
+  spec: RouteSpec
+  rule?: RouteMatch
+}
+
+function found({ spec, match }: PolicyRoute): Found {
+  return { spec, rule: match }
+}
+
+function isDenied(value: Found | Denial): value is Denial {
+  return 'kind' in value
 }
 
 /** Fetch standard, CORS-preflight fetch: OPTIONS with Origin and the method that is to come. */

@@ -27,6 +27,7 @@ beforeEach(() => {
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     logger: log.logger,
     token: () => token,
+    explain: async () => Promise.reject(new Error('not in this test')),
   }
 })
 afterEach(() => opened.disposeAsync())

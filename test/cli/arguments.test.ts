@@ -2,12 +2,12 @@ import { expect, test } from '@jest/globals'
 import { commands, type Invocation, parseArguments } from '../../src/cli/arguments.ts'
 
 test.each<[string, Invocation]>([
-  ['', { kind: 'run', command: 'serve', options: {} }],
-  ['serve', { kind: 'run', command: 'serve', options: {} }],
-  ['check', { kind: 'run', command: 'check', options: {} }],
+  ['', { kind: 'run', command: 'serve', operands: [], options: {} }],
+  ['serve', { kind: 'run', command: 'serve', operands: [], options: {} }],
+  ['check', { kind: 'run', command: 'check', operands: [], options: {} }],
   [
     'keys new --client-id a --json',
-    { kind: 'run', command: 'keys', options: { 'client-id': 'a', json: true } },
+    { kind: 'run', command: 'keys', operands: [], options: { 'client-id': 'a', json: true } },
   ],
   ['--help', { kind: 'help', command: undefined }],
   ['-h', { kind: 'help', command: undefined }],

@@ -1,18 +1,13 @@
-import { createHmac } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { createAuthenticator } from '../../src/auth/authenticator.ts'
-import { TokenCache } from '../../src/auth/token-cache.ts'
 import type { CheckRequest__Output } from '../../src/envoy/gen/envoy/service/auth/v3/CheckRequest.ts'
 import type { CheckResponse__Output } from '../../src/envoy/gen/envoy/service/auth/v3/CheckResponse.ts'
 import { loadProtos } from '../../src/envoy/protos.ts'
 import { type ExtAuthzDoor, openExtAuthzDoor } from '../support/ext-authz-door.ts'
-import { FakeClock } from '../support/fake-clock.ts'
-import { base64Url, createSigner } from '../support/signer.ts'
-import { createTestIssuer, type TestIssuer } from '../support/test-issuer.ts'
-import { applyToWire, type Mutant, messageOf, mutants, type Stock } from './mutants.ts'
+import { applyToWire, type Mutant, messageOf, mutants } from './mutants.ts'
+import { makeStock } from './stock.ts'
 
 /** How many requests are tried; 2,000 are enough for a first look. */
 const runs = Number(process.env['FUZZ_RUNS'] ?? 100_000)
@@ -115,57 +110,16 @@ function showsGoodToken({ attributes }: CheckRequest__Output, good: string): boo
   return words.length === 2 && words[0]?.toLowerCase() === 'bearer' && words[1] === good
 }
 
-async function setUp() {
-  const clock = new FakeClock()
-  const issuer = createTestIssuer({ clock })
-  const [signer, second, stranger] = await Promise.all([
-    createSigner('RS256', 'key-1'),
-    createSigner('ES256', 'key-2'),
-    createSigner('RS256', 'key-1'),
-  ])
-  issuer.keys.publish(signer.jwk, second.jwk)
-  await issuer.keySet.start()
-
-  const good = await signer.sign(issuer.claims())
-  const hour = clock.now() / 1_000
-  const bad = await Promise.all([
-    signer.sign(issuer.claims({ aud: 'other' })),
-    signer.sign(issuer.claims({ exp: hour - 3_600 })),
-    signer.sign(issuer.claims({ exp: undefined })),
-    signer.sign(issuer.claims({ nbf: hour + 3_600 })),
-    signer.sign(issuer.claims({ iss: 'https://other.example.com/' })),
-    signer.sign(issuer.claims({ sub: 'root\r\n' })),
-    signer.sign(issuer.claims(), { kid: 'key-2' }),
-    signer.sign(issuer.claims(), { typ: 'dpop+jwt' }),
-    signer.sign('no claims'),
-    second.sign(issuer.claims({ aud: 'other' })),
-    stranger.sign(issuer.claims()),
-    stranger.sign(issuer.claims(), { jwk: stranger.jwk }),
-    `${base64Url({ alg: 'none' })}.${base64Url(issuer.claims())}.AA`,
-    hmacToken(issuer, JSON.stringify(signer.jwk)),
-  ])
-  const stock: Stock = { good, bad }
-  const tally = new Map<string, number>()
-  return { door: openDoor(clock, issuer, tally), stock, tally }
-}
-
-function hmacToken(issuer: TestIssuer, secret: string): string {
-  const signed = `${base64Url({ alg: 'HS256', kid: 'key-1' })}.${base64Url(issuer.claims())}`
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
-}
-
 /** A door that counts refusals by cause and keeps nothing of a request. */
-function openDoor(clock: FakeClock, issuer: TestIssuer, tally: Map<string, number>) {
-  const authenticate = createAuthenticator({
-    issuers: [{ spec: issuer.spec, judge: { kind: 'keys', verifier: issuer.verifier } }],
-    cache: new TokenCache({ ttlMs: 60_000, clockSkewMs: 30_000, maxTokens: 1_000, maxCharacters: 1_000_000 }),
-    observer: {
-      cacheHit: () => count(tally, 'cache hit'),
-      cacheMiss: () => count(tally, 'cache miss'),
-      refused: (_issuer, cause) => count(tally, cause),
-    },
+async function setUp() {
+  const { clock, stock, authenticator } = await makeStock()
+  const tally = new Map<string, number>()
+  const authenticate = authenticator({
+    cacheHit: () => count(tally, 'cache hit'),
+    cacheMiss: () => count(tally, 'cache miss'),
+    refused: (_issuer, cause) => count(tally, cause),
   })
-  return openExtAuthzDoor({ clock, authenticate })
+  return { door: openExtAuthzDoor({ clock, authenticate }), stock, tally }
 }
 
 function count(tally: Map<string, number>, name: string): void {

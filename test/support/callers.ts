@@ -56,19 +56,16 @@ export class Callers implements AsyncDisposable {
   }
 
   /**
-   * Waits until a condition holds for every caller, or for those named.
+   * Waits until a condition holds for every caller.
    * @throws with those for whom it does not hold within `limitMs`.
    */
-  async until(
-    condition: (name: string) => boolean,
-    { names = this.#names, limitMs = 60_000 }: { names?: readonly string[]; limitMs?: number } = {},
-  ): Promise<void> {
+  async until(condition: (name: string) => boolean, limitMs = 60_000): Promise<void> {
     const endMs = performance.now() + limitMs
-    let missing = names.filter((name) => !condition(name))
+    let missing = this.#names.filter((name) => !condition(name))
     while (missing.length > 0) {
       if (performance.now() > endMs) throw new Error(this.#complaint(missing, limitMs))
       await delay(paceMs)
-      missing = names.filter((name) => !condition(name))
+      missing = this.#names.filter((name) => !condition(name))
     }
   }
 

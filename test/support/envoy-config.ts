@@ -13,7 +13,8 @@ interface Filter {
   typed_config: Record<string, unknown>
 }
 
-interface Listener {
+/** A listener, as far as tests touch it. */
+export interface Listener {
   name: string
   address: Address
   filter_chains: { filters: Filter[] }[]
@@ -58,7 +59,7 @@ export async function bundledConfig(name: string, overrides: EnvoyOverrides = {}
 }
 
 /** A listener of the configuration. */
-function listener(config: EnvoyConfig, name: string): Listener {
+export function listener(config: EnvoyConfig, name: string): Listener {
   return named(config.static_resources.listeners, name)
 }
 

@@ -1,6 +1,6 @@
-import { type Authenticate, createGateway } from '../../src/core/gateway.ts'
+import type { Authenticate } from '../../src/core/gateway.ts'
 import type { ObservedDecision } from '../../src/core/outcome.ts'
-import { type AuthMode, createRoutes } from '../../src/core/routes.ts'
+import type { AuthMode } from '../../src/core/routes.ts'
 import type { ClientAddressSource } from '../../src/envoy/attributes.ts'
 import { createExtAuthz } from '../../src/envoy/ext-authz.ts'
 import type { CheckRequest } from '../../src/envoy/gen/envoy/service/auth/v3/CheckRequest.ts'
@@ -9,6 +9,7 @@ import { loadProtos } from '../../src/envoy/protos.ts'
 import { createSeal } from '../../src/envoy/seal.ts'
 import type { FakeClock } from './fake-clock.ts'
 import { createTestAuthenticator } from './test-authenticator.ts'
+import { createTestGateway } from './test-gateway.ts'
 import type { TestIssuer } from './test-issuer.ts'
 
 const { Check } = loadProtos().Authorization
@@ -42,15 +43,7 @@ export function openExtAuthzDoor(options: DoorOptions): ExtAuthzDoor {
   const { authenticate = createTestAuthenticator(clock, issuers).authenticate } = options
   const faulted: unknown[] = []
   const seal = createSeal()
-  const { decide } = createGateway({
-    routes: createRoutes({ defaults: { name: 'unmatched', auth, scopes }, routes: [] }),
-    authenticate,
-    credentialHeaders: [],
-    quota: { take: () => ({ kind: 'granted', headers: [] }) },
-    publish: () => undefined,
-    onOutcome: () => undefined,
-    randomId: () => '00112233445566778899aabbccddeeff',
-  })
+  const { decide } = createTestGateway({ authenticate, auth, scopes })
   const door = createExtAuthz({
     decide,
     observer: {

@@ -2,7 +2,7 @@ import { copyFile, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { aptCommand } from './apt.ts'
 import { cached, type Progress } from './cache.ts'
-import { createRealm, type KeycloakRealm } from './keycloak-realm.ts'
+import { KeycloakRealm } from './keycloak-realm.ts'
 import { freePort } from './ports.ts'
 import { RunningProcess, run } from './process.ts'
 import { type TempFolder, tempFolder } from './temp.ts'
@@ -133,8 +133,10 @@ export class Keycloak implements AsyncDisposable {
   }
 
   /** Creates a realm that nobody else uses. */
-  createRealm(): Promise<KeycloakRealm> {
-    return createRealm(this.origin, (method, path, body) => this.#administer(method, path, body))
+  async createRealm(): Promise<KeycloakRealm> {
+    const realm = new KeycloakRealm(this.origin, (method, path, body) => this.#administer(method, path, body))
+    await realm.create()
+    return realm
   }
 
   /** Ends the server and removes its data. */
