@@ -2,7 +2,9 @@ import { type Decision, decisionReason, decisionStatus } from '../core/decision.
 import { faultPart } from '../core/fault.ts'
 import type { Logger } from '../core/log.ts'
 import { type Door, pathWithoutQuery, type RequestContext } from '../core/request.ts'
+import { createLabelBudget } from './label-budget.ts'
 import type { Metrics } from './metrics.ts'
+import { anonymousClient, forgetLabel, labelBudgets } from './series.ts'
 
 /** What is told of each request: to the metrics, and to the log. */
 export interface DecisionWatcher {
@@ -15,7 +17,7 @@ export interface DecisionWatcher {
 
 /** What the watcher is made of. */
 export interface DecisionWatcherParts {
-  metrics: Pick<Metrics, 'decisions' | 'faults' | 'overhead'>
+  metrics: Pick<Metrics, 'decisions' | 'faults' | 'overhead' | 'rateLimitExceeded'>
   logger: Logger
   /** Milliseconds since the epoch. */
   now: () => number
@@ -27,6 +29,16 @@ const maxFaultLinesPerSecond = 10
 /** Makes the watcher. Decisions are logged at level debug, faults as errors. */
 export function createDecisionWatcher({ metrics, logger, now }: DecisionWatcherParts): DecisionWatcher {
   const doorsSeen = new Map<Door, number>()
+  const clients = createLabelBudget(labelBudgets.clientId, (client_id) =>
+    forgetLabel([metrics.rateLimitExceeded], { client_id }),
+  )
+  const countExceeded = ({ route, caller }: Decision) => {
+    const client = caller.kind === 'anonymous' ? undefined : caller.clientId
+    metrics.rateLimitExceeded.inc({
+      route: route.name,
+      client_id: clients.labelOf(client ?? anonymousClient),
+    })
+  }
   const faultLines = boundedLines(maxFaultLinesPerSecond)
   return {
     doorsSeen,
@@ -35,6 +47,7 @@ export function createDecisionWatcher({ metrics, logger, now }: DecisionWatcherP
       const reason = decisionReason(decision)
       doorsSeen.set(request.door, request.receivedAtMs)
       metrics.decisions.inc({ door: request.door, decision: decision.kind, reason })
+      if (reason === 'rate_limited') countExceeded(decision)
       logger.debug(decisionFields(request, decision, reason, now()), 'decision')
     },
 

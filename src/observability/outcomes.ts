@@ -1,6 +1,7 @@
 import { type Outcome, upstreamService } from '../core/outcome.ts'
 import { createLabelBudget } from './label-budget.ts'
 import type { Metrics } from './metrics.ts'
+import { anonymousClient, forgetLabel, labelBudgets } from './series.ts'
 
 /** The metrics that outcomes feed. */
 type OutcomeMetrics = Pick<
@@ -15,19 +16,13 @@ type OutcomeMetrics = Pick<
   | 'observedFaults'
 >
 
-/** How many values of a label have a name at the same time. */
-export const labelBudgets = { method: 16, route: 500, clientId: 200, service: 200 } as const
-
-/** The client id of a caller who has none. */
-const anonymousClient = 'anonymous'
-
 /** Makes the recorder that turns outcomes into metrics, each label within its budget. */
 export function createOutcomeRecorder(metrics: OutcomeMetrics): (outcome: Outcome) => void {
   const methods = createLabelBudget(labelBudgets.method, (method) =>
-    forget([metrics.requests, metrics.requestDuration], { method }),
+    forgetLabel([metrics.requests, metrics.requestDuration], { method }),
   )
   const routes = createLabelBudget(labelBudgets.route, (route) =>
-    forget(
+    forgetLabel(
       [
         metrics.requests,
         metrics.requestDuration,
@@ -40,10 +35,10 @@ export function createOutcomeRecorder(metrics: OutcomeMetrics): (outcome: Outcom
     ),
   )
   const clients = createLabelBudget(labelBudgets.clientId, (client_id) =>
-    forget([metrics.consumerRequests], { client_id }),
+    forgetLabel([metrics.consumerRequests], { client_id }),
   )
   const services = createLabelBudget(labelBudgets.service, (service) =>
-    forget([metrics.upstreamDuration], { service }),
+    forgetLabel([metrics.upstreamDuration], { service }),
   )
 
   function count(outcome: Outcome, route: string): void {
@@ -81,31 +76,4 @@ export function createOutcomeRecorder(metrics: OutcomeMetrics): (outcome: Outcom
 
 function wasRefused({ responseFlags, details }: Outcome): boolean {
   return responseFlags.includes('UAEX') || /^ext_(authz|proc)_error/.test(details)
-}
-
-/** A metric whose series can be removed one by one. */
-interface Labelled {
-  get(): Promise<{
-    values: readonly { labels: Partial<Record<string, string | number>>; metricName?: string }[]
-  }>
-  remove(labels: Partial<Record<string, string | number>>): void
-}
-
-/** Removes every series with this label. It reads the series first, which takes a turn: nobody waits for it. */
-function forget(metrics: readonly unknown[], label: Readonly<Record<string, string>>): void {
-  for (const metric of metrics as Labelled[]) void forgetIn(metric, label)
-}
-
-async function forgetIn(metric: Labelled, label: Readonly<Record<string, string>>): Promise<void> {
-  const [wanted] = Object.entries(label)
-  if (!wanted) return
-  const [name, value] = wanted
-  const { values } = await metric.get()
-  for (const { labels } of values) {
-    if (labels[name] === value) metric.remove(withoutBucket(labels))
-  }
-}
-
-function withoutBucket({ le: _bucket, ...labels }: Partial<Record<string, string | number>>) {
-  return labels
 }
