@@ -216,6 +216,15 @@ export function keyFetch(
   return outwardFetch({ ...keyCalls, target }, observer, monotonicMs)
 }
 
+/** The fetch of what an issuer says about tokens, by introspection and userinfo. */
+export function tokenFetch(
+  target: string,
+  observer = unobserved,
+  monotonicMs = () => performance.now(),
+): FetchJson {
+  return outwardFetch({ ...tokenCalls, target }, observer, monotonicMs)
+}
+
 function outwardFetch(
   options: ResilienceOptions,
   observer: OutwardObserver,
@@ -269,7 +278,7 @@ function createWorkshop(
     if (!spec.introspection) return undefined
     const { endpoint, client } = spec.introspection
     const name = `${spec.name}.introspection`
-    const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
+    const fetchJson = tokenFetch(name, observer, monotonicMs)
     const cache = answerCache<Identity | Denial>(name)
     const introspect = createIntrospection({
       spec,
@@ -291,7 +300,7 @@ function createWorkshop(
   function enrichmentOf(spec: IssuerSpec) {
     if (!spec.userinfo) return undefined
     const name = `${spec.name}.userinfo`
-    const fetchJson = outwardFetch({ ...tokenCalls, target: name }, observer, monotonicMs)
+    const fetchJson = tokenFetch(name, observer, monotonicMs)
     const cache = answerCache<Told | Denial>(name)
     const enrich = createEnrichment({
       name: spec.name,

@@ -55,7 +55,7 @@ async function run({ command, operands, options }: Extract<Invocation, { kind: '
     case 'explain':
       return explainFor(read.settings, operands, options)
     case 'check':
-      return runChecks(probesOf(read.settings), (text) => process.stdout.write(text))
+      return runChecks(probesOf(read.settings, Date.now()), (text) => process.stdout.write(text))
   }
 }
 

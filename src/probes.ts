@@ -1,21 +1,18 @@
-import { issuerSpec, keyFetch } from './app-auth.ts'
+import { issuerSpec } from './app-auth.ts'
 import type { IssuerSpec } from './auth/issuers.ts'
-import { createFetchKeys } from './auth/key-source.ts'
-import { importKeys } from './auth/verification-key.ts'
 import type { Probe, ProbeResult } from './cli/check.ts'
-import { mayFetch } from './config/issuer-settings.ts'
 import type { Settings } from './config/settings.ts'
 import { showAddress } from './core/listen.ts'
+import { probesOfApiKeys, probesOfCertificates, probesOfIssuer } from './probes-auth.ts'
 
-/** Lists what `gatepost check` tries under these settings. */
-export function probesOf(settings: Settings): Probe[] {
+/** Lists what `gatepost check` tries under these settings. @param nowMs milliseconds since the epoch. */
+export function probesOf(settings: Settings, nowMs: number): Probe[] {
   const specs = settings.policy.first.issuers.map(issuerSpec)
   return [
     { subject: 'configuration', run: async () => describe(settings, specs) },
-    ...specs.map((spec) => ({
-      subject: `issuer ${spec.name}`,
-      run: () => probeIssuer(spec, settings.allowPlaintext),
-    })),
+    ...specs.flatMap((spec) => probesOfIssuer(spec, settings.allowPlaintext)),
+    ...probesOfApiKeys(settings, nowMs),
+    ...probesOfCertificates(settings),
     { subject: 'gatepost', run: () => probeRunning(settings) },
   ]
 }
@@ -35,21 +32,6 @@ async function describe({ policy }: Settings, specs: readonly IssuerSpec[]): Pro
     )
   }
   return { outcome: 'ok', detail: lines.join('\n') }
-}
-
-async function probeIssuer(spec: IssuerSpec, allowPlaintext: boolean): Promise<ProbeResult> {
-  const fetchKeys = createFetchKeys(spec, keyFetch(spec.name), (url) => mayFetch(url, allowPlaintext))
-  try {
-    const { keys, refused } = await importKeys(await fetchKeys(), spec.algorithms)
-    const algorithms = [...new Set(keys.flatMap((key) => [...key.byAlgorithm.keys()]))]
-    const lines = [
-      `${keys.length} usable key${keys.length === 1 ? '' : 's'} of ${spec.issuer} (${algorithms.join(', ')})`,
-    ]
-    for (const { keyId, why } of refused) lines.push(`key ${JSON.stringify(keyId ?? null)} not used: ${why}`)
-    return { outcome: keys.length > 0 ? 'ok' : 'failed', detail: lines.join('\n') }
-  } catch (error) {
-    return { outcome: 'unreachable', detail: (error as Error).message }
-  }
 }
 
 /** Asks the Gatepost on the admin address, if one runs there, whether it is ready and which doors Envoy has used. */

@@ -1,6 +1,5 @@
 import type { Clock } from '../core/clock.ts'
 import type { FetchJson } from '../core/fetch.ts'
-import { readDiscovery } from './key-source.ts'
 
 /** Where a provider offers a service: at a fixed address, or at the one that a discovery document names. */
 export type EndpointSource =
@@ -36,4 +35,23 @@ export function createEndpoint(
     })
     return found
   }
+}
+
+/**
+ * Reads a URL out of a discovery document.
+ * @throws Error where the document is another issuer's, or the URL may not be used.
+ */
+export function readDiscovery(
+  document: unknown,
+  issuer: string,
+  member: string,
+  mayUse: (url: string) => boolean,
+): string {
+  const { issuer: named, [member]: url } = (document ?? {}) as Record<string, unknown>
+  // OpenID Connect Discovery 1.0 §4.3: the names must be the same to the letter.
+  if (named !== issuer) {
+    throw new Error(`Cannot use the discovery document of ${issuer}: it is ${JSON.stringify(named)}'s`)
+  }
+  if (typeof url === 'string' && mayUse(url)) return url
+  throw new Error(`Cannot use the ${member} of ${issuer}: ${JSON.stringify(url)} is no https URL`)
 }

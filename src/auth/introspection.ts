@@ -1,10 +1,10 @@
 import { type Denial, isDenial } from '../core/denials.ts'
-import type { FetchJson } from '../core/fetch.ts'
+import type { FetchJson, JsonRequest } from '../core/fetch.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Answer, AnswerCache } from './answer-cache.ts'
 import { identityOf } from './claims.ts'
 import type { Endpoint } from './endpoint.ts'
-import type { IssuerSpec } from './issuers.ts'
+import type { ClientCredentials, IssuerSpec } from './issuers.ts'
 import { refuseToken } from './refusals.ts'
 
 /** Says whether a token is good by asking who issued it. */
@@ -25,7 +25,7 @@ export interface IntrospectionParts {
   spec: Pick<IssuerSpec, 'name' | 'issuer' | 'audiences'>
   endpoint: Endpoint
   /** The credentials that the provider gave Gatepost as a client. */
-  client: { id: string; secret: () => string }
+  client: ClientCredentials
   fetchJson: FetchJson
   cache: AnswerCache<Identity | Denial>
   times: IntrospectionTimes
@@ -46,14 +46,18 @@ export function createIntrospection(parts: IntrospectionParts): Introspect {
   const { cache, client, endpoint, fetchJson } = parts
 
   async function ask(token: string, nowMs: number): Promise<Answer<Identity | Denial>> {
-    const response = await fetchJson(await endpoint(), {
-      headers: { authorization: basicCredentials(client.id, client.secret()) },
-      form: { token, token_type_hint: 'access_token' },
-    })
-    return judge(response, nowMs, parts)
+    return judge(await fetchJson(await endpoint(), introspectionRequest(client, token)), nowMs, parts)
   }
 
   return async (token, nowMs) => cache.get(token, nowMs, () => ask(token, nowMs))
+}
+
+/** The question after one token, as RFC 7662 §2.1 wants it. */
+export function introspectionRequest({ id, secret }: ClientCredentials, token: string): JsonRequest {
+  return {
+    headers: { authorization: basicCredentials(id, secret()) },
+    form: { token, token_type_hint: 'access_token' },
+  }
 }
 
 function judge(response: unknown, nowMs: number, parts: IntrospectionParts): Answer<Identity | Denial> {

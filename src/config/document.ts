@@ -81,7 +81,8 @@ function relevant(errors: readonly ErrorObject[]): readonly ErrorObject[] {
 }
 
 function withoutBranches(errors: readonly ErrorObject[], union: ErrorObject): readonly ErrorObject[] {
-  const isOfBranch = ({ schemaPath }: ErrorObject) => schemaPath.startsWith(`${union.schemaPath}/`)
+  const isOfBranch = ({ schemaPath, instancePath }: ErrorObject) =>
+    schemaPath.startsWith(`${union.schemaPath}/`) && `${instancePath}/`.startsWith(`${union.instancePath}/`)
   const isAboutKind = ({ keyword, instancePath }: ErrorObject) =>
     instancePath === union.instancePath && ['type', 'enum', 'const', 'anyOf'].includes(keyword)
   const branches = errors.filter(isOfBranch)

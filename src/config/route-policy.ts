@@ -1,3 +1,4 @@
+import type { ClaimRule } from '../core/claims.ts'
 import { identityHeaderNames } from '../core/identity.ts'
 import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
 import { type KeyPart, type LimitSpec, rateProblem } from '../core/limits.ts'
@@ -5,7 +6,6 @@ import { parseRate, type Rate, rateForm } from '../core/rates.ts'
 import {
   type AcceptedCredentials,
   type AuthMode,
-  type ClaimRule,
   type PolicyRoute,
   type RoutePolicy,
   type RouteSpec,

@@ -1,5 +1,11 @@
 import type { Caller } from './identity.ts'
-import type { ClaimRule } from './routes.ts'
+
+/** A claim that a caller must have, with one of these values. */
+export interface ClaimRule {
+  /** Its name, or a path of names joined by dots. */
+  claim: string
+  values: readonly string[]
+}
 
 /**
  * Finds a claim of a caller: by its whole name, else by a path of names joined by dots.

@@ -1,4 +1,5 @@
-import type { RouteOverrides } from './routes.ts'
+/** Settings that Envoy's own route carries; they win over every other source. */
+export type RouteOverrides = Readonly<Record<string, string>>
 
 /** A way in from Envoy; a label of metrics. */
 export type Door = 'ext_authz' | 'ext_proc' | 'access_log'

@@ -1,10 +1,11 @@
+import type { ClaimRule } from './claims.ts'
 import { type Denial, deny } from './denials.ts'
 import { Fault } from './fault.ts'
 import { keyPartsForm, parseKeyParts } from './key-parts.ts'
 import type { LimitSpec } from './limits.ts'
 import { hasEscapedSlash, normalizePath } from './paths.ts'
 import { parseRate, rateForm } from './rates.ts'
-import type { RequestContext } from './request.ts'
+import type { RequestContext, RouteOverrides } from './request.ts'
 import { createRouteTable, type RouteMatch } from './route-table.ts'
 
 /** Whether a route asks who is calling: `optional` accepts no credential, but no bad one. */
@@ -12,13 +13,6 @@ export const authModes = ['required', 'optional', 'none'] as const
 
 /** One of {@link authModes}. */
 export type AuthMode = (typeof authModes)[number]
-
-/** A claim that a caller must have, with one of these values. */
-export interface ClaimRule {
-  /** Its name, or a path of names joined by dots. */
-  claim: string
-  values: readonly string[]
-}
 
 /** Which credentials a route accepts. */
 export interface AcceptedCredentials {
@@ -53,9 +47,6 @@ export interface RouteSpec {
   /** Where each setting comes from; absent ones are Gatepost's own defaults. */
   sources?: Partial<Readonly<Record<SettingName, string>>>
 }
-
-/** Settings that Envoy's own route carries; they win over every other source. */
-export type RouteOverrides = Readonly<Record<string, string>>
 
 /** The label of a request that no route claims. */
 export const unmatchedRoute = 'unmatched'

@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
-import type { RequestContext } from '../core/request.ts'
-import type { RouteOverrides } from '../core/routes.ts'
+import type { RequestContext, RouteOverrides } from '../core/request.ts'
 import type { Address__Output } from './gen/envoy/config/core/v3/Address.ts'
 import type { HeaderMap__Output } from './gen/envoy/config/core/v3/HeaderMap.ts'
 import type { HeaderValue__Output } from './gen/envoy/config/core/v3/HeaderValue.ts'

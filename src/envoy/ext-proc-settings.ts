@@ -1,5 +1,6 @@
 import { Fault } from '../core/fault.ts'
-import { type RouteOverrides, splitList } from '../core/routes.ts'
+import type { RouteOverrides } from '../core/request.ts'
+import { splitList } from '../core/routes.ts'
 
 /** What an ext_proc filter is there for. It says so itself; nothing is inferred. */
 export interface ProcRoles {

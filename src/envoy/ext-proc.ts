@@ -4,8 +4,7 @@ import { Fault } from '../core/fault.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import { denialReply } from '../core/reply.ts'
-import { isGrpcCall, type RequestContext } from '../core/request.ts'
-import type { RouteOverrides } from '../core/routes.ts'
+import { isGrpcCall, type RequestContext, type RouteOverrides } from '../core/request.ts'
 import { type ClientAddressSource, processingRequestContext } from './attributes.ts'
 import type { DecisionObserver } from './ext-authz.ts'
 import {
@@ -210,7 +209,7 @@ class Session implements ProcSession {
   }
 
   #observe(outcome: Outcome): void {
-    if (!this.#roles.observe || this.#observed) return
+    if (!this.#roles.observe) return
     this.#observed = true
     this.#parts.observe(outcome)
   }

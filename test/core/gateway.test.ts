@@ -3,7 +3,8 @@ import { type Denial, deny } from '../../src/core/denials.ts'
 import { Fault } from '../../src/core/fault.ts'
 import { type Authenticate, createGateway } from '../../src/core/gateway.ts'
 import { anonymous, type Caller, type Identity } from '../../src/core/identity.ts'
-import { createRoutes, type RouteOverrides } from '../../src/core/routes.ts'
+import type { RouteOverrides } from '../../src/core/request.ts'
+import { createRoutes } from '../../src/core/routes.ts'
 import { requestWith } from '../support/requests.ts'
 
 const token: Identity = {
