@@ -18,10 +18,12 @@ export function readCredential(authorization: string | undefined): Credential | 
       cause: 'repeated_authorization',
     })
   }
-  const [scheme = '', ...rest] = authorization.trim().split(/ +/)
+  const text = authorization.trim()
+  const space = text.indexOf(' ')
+  const scheme = space < 0 ? text : text.slice(0, space)
   if (scheme.toLowerCase() !== 'bearer') return otherScheme(scheme)
-  const [token] = rest
-  if (rest.length === 1 && token) return { kind: 'bearer', token }
+  const token = space < 0 ? '' : text.slice(space).trimStart()
+  if (token !== '' && !token.includes(' ')) return { kind: 'bearer', token }
   return deny('invalid_request', 'The authorization header must be the word Bearer and one token.', {
     cause: 'malformed_authorization',
   })

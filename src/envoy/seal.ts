@@ -32,21 +32,28 @@ const fieldNames = [
  * either; such a request is observed without identity.
  */
 export function createSeal(key: KeyObject = createSecretKey(randomBytes(32))): Seal {
-  function sealOf(fields: Readonly<Record<string, string | number>>): Buffer {
-    return createHmac('sha256', key)
-      .update(JSON.stringify(fieldNames.map((name) => fields[name])))
-      .digest()
+  function sealOf(fields: Readonly<Record<string, string | number>>): string {
+    let text = ''
+    for (const name of fieldNames) {
+      // With its length before it no value can run into the next one.
+      const value = String(fields[name])
+      text += `${value.length}:${value}`
+    }
+    return createHmac('sha256', key).update(text).digest('base64url')
   }
 
   return {
-    close: (fields) => toStruct({ ...fields, seal: sealOf({ ...fields }).toString('base64url') }),
+    close(fields) {
+      const values = fields as unknown as Readonly<Record<string, string | number>>
+      return toStruct({ ...values, seal: sealOf(values) })
+    },
 
     open(metadata) {
       const fields = fromStruct(metadata)
       const { seal } = fields
       if (typeof seal !== 'string') return undefined
-      const shown = Buffer.from(seal, 'base64url')
-      const expected = sealOf(fields)
+      const shown = Buffer.from(seal)
+      const expected = Buffer.from(sealOf(fields))
       if (shown.length !== expected.length || !timingSafeEqual(shown, expected)) return undefined
       return observed(fields as unknown as DecisionMetadata)
     },

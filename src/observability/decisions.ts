@@ -19,6 +19,8 @@ export interface DecisionWatcher {
 export interface DecisionWatcherParts {
   metrics: Pick<Metrics, 'decisions' | 'faults' | 'overhead' | 'rateLimitExceeded'>
   logger: Logger
+  /** Whether lines of level debug are written: else none is made. */
+  logsDecisions: boolean
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -27,7 +29,12 @@ export interface DecisionWatcherParts {
 const maxFaultLinesPerSecond = 10
 
 /** Makes the watcher. Decisions are logged at level debug, faults as errors. */
-export function createDecisionWatcher({ metrics, logger, now }: DecisionWatcherParts): DecisionWatcher {
+export function createDecisionWatcher({
+  metrics,
+  logger,
+  logsDecisions,
+  now,
+}: DecisionWatcherParts): DecisionWatcher {
   const doorsSeen = new Map<Door, number>()
   const clients = createLabelBudget(labelBudgets.clientId, (client_id) =>
     forgetLabel([metrics.rateLimitExceeded], { client_id }),
@@ -48,7 +55,7 @@ export function createDecisionWatcher({ metrics, logger, now }: DecisionWatcherP
       doorsSeen.set(request.door, request.receivedAtMs)
       metrics.decisions.inc({ door: request.door, decision: decision.kind, reason })
       if (reason === 'rate_limited') countExceeded(decision)
-      logger.debug(decisionFields(request, decision, reason, now()), 'decision')
+      if (logsDecisions) logger.debug(decisionFields(request, decision, reason, now()), 'decision')
     },
 
     faulted(door, error, request) {

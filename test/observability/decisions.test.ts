@@ -17,7 +17,7 @@ beforeEach(() => {
   metrics = createMetrics(noSources)
   log = createLogLines()
   nowMs = requestWith().receivedAtMs
-  watcher = createDecisionWatcher({ metrics, logger: log.logger, now: () => nowMs })
+  watcher = createDecisionWatcher({ metrics, logsDecisions: true, logger: log.logger, now: () => nowMs })
 })
 
 const route = { name: 'orders', auth: 'required', scopes: [] } as const

@@ -1,0 +1,94 @@
+import { parseArgs } from 'node:util'
+import { type SetupName, setups } from './setups.ts'
+
+/** What the benchmark can be asked for by name, beside the setups. */
+const guardName = 'exact'
+const checkName = 'check'
+
+/** What the benchmark is asked for. */
+export interface Arguments {
+  help: boolean
+  /** Measure Check by ghz. */
+  check: boolean
+  /** Setups to measure. */
+  names: readonly SetupName[]
+  /** Run the guard. */
+  exact: boolean
+  seconds: number
+  rounds: number
+  requests: number
+  /** A folder for V8's CPU profiles of each Gatepost. */
+  profile: string | undefined
+}
+
+/** Arguments that cannot be used. */
+export class UsageError extends Error {}
+
+/** What `--help` says. */
+export const help = `Gatepost's benchmark: requests per second, latency, and the CPU that each process takes for 1,000
+requests. Everything runs on 127.0.0.1, and ends by itself.
+
+Usage: npm run bench -- [NAME…] [options]
+
+NAME chooses parts; without any, everything but "${guardName}" is run:
+  ${checkName.padEnd(18)}Check calls straight at Gatepost, by ghz
+${Object.entries(setups)
+  .map(([name, { title }]) => `  ${name.padEnd(18)}${title}`)
+  .join('\n')}
+  ${guardName.padEnd(18)}no figures: sends --requests requests through each setup that Gatepost observes, and
+                    fails unless all are answered and each has exactly one request.completed event
+
+  --seconds N       length of a round (default 5)
+  --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
+  --requests N      requests of "${guardName}" for each setup (default 20000)
+  --profile FOLDER  write V8's CPU profile of each Gatepost there
+  --help            this text
+
+Exit code: 0, or 1 where any request failed or a count was wrong.
+`
+
+/** @throws UsageError */
+export function parseArguments(args: string[]): Arguments {
+  const { values, positionals } = parse(args)
+  for (const name of positionals) requireKnown(name)
+  const measured = positionals.filter((name) => name !== guardName)
+  const isAsked = (name: string) => (positionals.length === 0 ? true : measured.includes(name))
+  return {
+    help: values.help,
+    check: isAsked(checkName),
+    names: (Object.keys(setups) as SetupName[]).filter(isAsked),
+    exact: positionals.includes(guardName),
+    seconds: wholeNumber('--seconds', values.seconds),
+    rounds: wholeNumber('--rounds', values.rounds),
+    requests: wholeNumber('--requests', values.requests),
+    profile: values.profile,
+  }
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        seconds: { type: 'string', default: '5' },
+        rounds: { type: 'string', default: '3' },
+        requests: { type: 'string', default: '20000' },
+        profile: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    })
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function requireKnown(name: string): void {
+  const known = [checkName, ...Object.keys(setups), guardName]
+  if (!known.includes(name)) throw new UsageError(`There is no part "${name}": choose of ${known.join(', ')}`)
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text)
+  throw new UsageError(`${option} takes a whole number from 1 on, not "${text}"`)
+}

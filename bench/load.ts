@@ -1,0 +1,108 @@
+import { fileURLToPath } from 'node:url'
+import { ghzBinary } from '../test/support/ghz.ts'
+import { RunningProcess, run } from '../test/support/process.ts'
+import { wrkBinary } from '../test/support/wrk.ts'
+import type { Traffic } from './traffic.ts'
+
+/** Requests under way at any time: connections of wrk, calls of ghz. */
+const concurrency = 32
+
+/** What a load generator saw. */
+export interface LoadResult {
+  /** Answered ones. */
+  requests: number
+  seconds: number
+  p50Ms: number
+  p99Ms: number
+  /** Requests that were refused or had no answer. */
+  failures: number
+}
+
+const lua = fileURLToPath(new URL('wrk.lua', import.meta.url))
+const protoFolder = fileURLToPath(new URL('../proto', import.meta.url))
+
+/** Lets wrk send for some seconds. */
+export async function wrkFor(url: string, seconds: number, traffic: Traffic): Promise<LoadResult> {
+  await using wrk = await startWrk(url, seconds, [traffic.tokensFile])
+  return await wrkResult(wrk)
+}
+
+/**
+ * Lets wrk send exactly so many requests, then wait for an interrupt (SIGINT), at most so many seconds.
+ * Read the result with {@link wrkResult}.
+ */
+export function startWrkOf(
+  url: string,
+  { tokensFile }: Traffic,
+  { requests, limitSeconds }: { requests: number; limitSeconds: number },
+): Promise<RunningProcess> {
+  return startWrk(url, limitSeconds, [tokensFile, String(requests)])
+}
+
+async function startWrk(url: string, seconds: number, args: readonly string[]): Promise<RunningProcess> {
+  const options = ['--threads', '1', '--connections', String(concurrency), '--timeout', '10s']
+  return new RunningProcess({
+    name: 'wrk',
+    command: await wrkBinary(),
+    args: [...options, '--duration', `${seconds}s`, '--script', lua, url, '--', ...args],
+  })
+}
+
+/** Waits for the end of wrk and reads what it saw. */
+export async function wrkResult(wrk: RunningProcess): Promise<LoadResult> {
+  const end = await wrk.ended
+  const mark = 'result '
+  const line = wrk.lines.find((text) => text.startsWith(mark))
+  if (line === undefined) throw new Error(`Cannot read the result of wrk: ${end}\n${wrk.lastWords()}`)
+  const seen = JSON.parse(line.slice(mark.length)) as Record<
+    'requests' | 'durationUs' | 'p50Us' | 'p99Us' | 'refused' | 'broken',
+    number
+  >
+  return {
+    requests: seen.requests,
+    seconds: seen.durationUs / 1e6,
+    p50Ms: seen.p50Us / 1_000,
+    p99Ms: seen.p99Us / 1_000,
+    failures: seen.refused + seen.broken,
+  }
+}
+
+interface GhzReport {
+  count: number
+  /** Nanoseconds, as all durations here. */
+  total: number
+  latencyDistribution: { percentage: number; latency: number }[]
+  statusCodeDistribution: Record<string, number>
+}
+
+/** Lets ghz send Checks for some seconds, over one connection, as a worker of Envoy does. */
+export async function ghzFor(grpcAddress: string, seconds: number, traffic: Traffic): Promise<LoadResult> {
+  const flags = {
+    'import-paths': protoFolder,
+    proto: 'envoy/service/auth/v3/external_auth.proto',
+    call: 'envoy.service.auth.v3.Authorization.Check',
+    'data-file': traffic.checksFile,
+    connections: '1',
+    concurrency: String(concurrency),
+    duration: `${seconds}s`,
+    // Calls under way at the end are waited for: cut off they would count as errors.
+    'duration-stop': 'wait',
+    format: 'json',
+  }
+  const output = await run({
+    name: 'ghz',
+    command: await ghzBinary(),
+    args: ['--insecure', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`), grpcAddress],
+    limitMs: (seconds + 60) * 1_000,
+  })
+  const report = JSON.parse(output) as GhzReport
+  const latencyMs = (percentage: number) =>
+    (report.latencyDistribution.find((row) => row.percentage === percentage)?.latency ?? 0) / 1e6
+  return {
+    requests: report.count,
+    seconds: report.total / 1e9,
+    p50Ms: latencyMs(50),
+    p99Ms: latencyMs(99),
+    failures: report.count - (report.statusCodeDistribution['OK'] ?? 0),
+  }
+}
