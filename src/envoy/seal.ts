@@ -35,9 +35,10 @@ export function createSeal(key: KeyObject = createSecretKey(randomBytes(32))): S
   function sealOf(fields: Readonly<Record<string, string | number>>): string {
     let text = ''
     for (const name of fieldNames) {
-      // With its length before it no value can run into the next one.
-      const value = String(fields[name])
-      text += `${value.length}:${value}`
+      // With its kind and length before it no value can pass for another kind, or run into the next one.
+      const value = fields[name]
+      const shown = String(value)
+      text += `${typeof value}${shown.length}:${shown}`
     }
     return createHmac('sha256', key).update(text).digest('base64url')
   }
