@@ -4,6 +4,7 @@ import { describeVariables } from '../src/config/variables.ts'
 import { type DenialRow, denials } from '../src/core/denials.ts'
 import { catalogue, descriptions, eventTypes } from '../src/events/catalogue.ts'
 import { createMetrics, type MetricSources } from '../src/observability/metrics.ts'
+import { code, fillSections, table } from './sections.ts'
 
 /** A table of the README, by the name that its markers give. */
 const tables: Readonly<Record<string, () => string>> = {
@@ -67,34 +68,12 @@ function describeMetrics(): MetricDescription[] {
     .map((metric) => ({ ...metric, type: metric.constructor.name.toLowerCase() }))
 }
 
-function code(text: string): string {
-  return `\`${text}\``
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n')
-}
-
-const section = /<!-- generated: (\w+) -->\n.*?<!-- end -->/gs
-
 /**
  * Fills the marked sections of the README.
  * @throws Error where it has a section that nothing fills, or lacks one.
  */
 export function fill(readme: string): string {
-  const found = new Set<string>()
-  const filled = readme.replace(section, (_text, name: string) => {
-    const write = tables[name]
-    if (!write)
-      throw new Error(`Cannot fill the section "${name}": known are ${Object.keys(tables).join(', ')}`)
-    found.add(name)
-    return `<!-- generated: ${name} -->\n${write()}\n<!-- end -->`
-  })
-  const missing = Object.keys(tables).filter((name) => !found.has(name))
-  if (missing.length === 0) return filled
-  throw new Error(`Cannot find the section ${missing.join(', ')}: <!-- generated: NAME --> … <!-- end -->`)
+  return fillSections(readme, tables)
 }
 
 if (import.meta.main) {

@@ -27,15 +27,24 @@ export async function askRunning(
     signal: AbortSignal.timeout(patienceMs),
   }).catch(unlessRefused)
   if (!response) return undefined
-  if (response.ok) return (await response.json()) as Explanation
-  const why =
-    response.status === 401
-      ? 'it does not take the admin token; is GATEPOST_DATA_DIR or GATEPOST_ADMIN_TOKEN the same?'
-      : `status ${response.status}`
+  const told: unknown = await response.json().catch(() => undefined)
+  if (response.ok && isExplanation(told)) return told
   throw new CannotStart(
-    `GATEPOST_ADMIN_ADDRESS: cannot ask the gatepost on ${showAddress(address)}: ${why}`,
+    `GATEPOST_ADMIN_ADDRESS: cannot ask the gatepost on ${showAddress(address)}: ${whyNot(response, told)}`,
     response.status,
   )
+}
+
+function isExplanation(told: unknown): told is Explanation {
+  return typeof told === 'object' && told !== null && 'verdict' in told && 'steps' in told
+}
+
+function whyNot({ ok, status }: Response, told: unknown): string {
+  if (ok) return 'what answers there is no gatepost that explains'
+  if (status === 401)
+    return 'it does not take the admin token; is GATEPOST_DATA_DIR or GATEPOST_ADMIN_TOKEN the same?'
+  const { title } = (told ?? {}) as { title?: unknown }
+  return typeof title === 'string' ? `status ${status}, ${title}` : `status ${status}`
 }
 
 function unlessRefused(error: unknown): undefined {

@@ -60,13 +60,17 @@ async function run({ command, operands, options }: Extract<Invocation, { kind: '
 }
 
 /** Asks the Gatepost that runs on the admin address; where none does, the configuration alone answers. */
-function explainFor(settings: Settings, operands: readonly string[], options: Options): Promise<number> {
+async function explainFor(
+  settings: Settings,
+  operands: readonly string[],
+  options: Options,
+): Promise<number> {
   const surroundings = {
     clock: systemClock,
     monotonicMs: () => performance.now(),
     loggers: createLoggers({ ...settings.log, level: 'silent' }),
   }
-  return explainCommand(operands, options, {
+  const explaining = explainCommand(operands, options, {
     async ask(request) {
       const { admin, dataDir } = settings
       const running = await askRunning(admin, dataDir, request)
@@ -82,6 +86,12 @@ function explainFor(settings: Settings, operands: readonly string[], options: Op
     complain: (text) => process.stderr.write(text),
     colour: process.stdout.isTTY === true && !process.env['NO_COLOR'],
   })
+  return explaining.catch(unlessCannotStart)
+}
+
+function unlessCannotStart(error: unknown): number {
+  if (error instanceof CannotStart) return complain(listProblems([error.message]), exitCodes.configuration)
+  throw error
 }
 
 /** Runs until a signal asks for the end; a second one does not wait for it. */
@@ -102,11 +112,8 @@ async function serve(settings: Settings): Promise<number> {
     await app.stop()
     return exitCodes.ok
   } catch (error) {
-    if (error instanceof CannotStart) {
-      return complain(listProblems([error.message]), exitCodes.configuration)
-    }
-    loggers.flush()
-    throw error
+    if (!(error instanceof CannotStart)) loggers.flush()
+    return unlessCannotStart(error)
   }
 }
 

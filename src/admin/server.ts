@@ -42,7 +42,9 @@ const serverOptions = {
   requestTimeout: 10_000,
   keepAliveTimeout: 30_000,
   bodyLimit: 64 * 1024,
-}
+  // A misspelt setting of a request is told, not dropped.
+  ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+} as const
 
 /**
  * Opens the admin listener: `/healthz`, `/readyz` and `/metrics` for everybody, the rest for bearers of the token, on

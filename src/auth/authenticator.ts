@@ -106,7 +106,6 @@ function createTokenCheck({ issuers, cache, observer }: AuthenticatorParts) {
     malformed: Denial,
     accepted: Accepted,
   ): Promise<Outcome> {
-    if (!mayBeOpaque(token, malformed)) return told('unknown', malformed)
     const asked = issuers.filter(({ spec }) => isAccepted(spec.issuer, accepted))
     const judged = await judgeOpaqueToken(asked, token, nowMs)
     return judged ? finish(judged.issuer, judged.outcome, token, nowMs) : told('unknown', malformed)

@@ -216,6 +216,8 @@ export class KeySet {
   async #adopt({ jwks, fetchedAtMs }: StoredKeys): Promise<void> {
     const { name, algorithms, logger } = this.#parts
     const { keys, refused } = await importKeys(jwks, algorithms)
+    // Retired meanwhile: nothing may bring its trust back.
+    if (this.#closed) return
     if (keys.length === 0) {
       const reasons = refused.map(({ why }) => why).join('; ') || 'it is empty'
       throw new Error(`Cannot use the key set of issuer ${name}: ${reasons}`)

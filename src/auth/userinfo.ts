@@ -73,8 +73,15 @@ function refusesToken(error: unknown): boolean {
   return cause instanceof UnexpectedStatus && cause.status === 401
 }
 
-// The scalar claims of OpenID Connect Core 1.0 §5.1 that upstreams ask for.
-const profileClaims = ['email', 'email_verified', 'name', 'preferred_username', 'locale', 'zoneinfo'] as const
+/** The claims of userinfo that become headers: the scalar ones of OpenID Connect Core 1.0 §5.1 that upstreams ask for. */
+export const profileClaims = [
+  'email',
+  'email_verified',
+  'name',
+  'preferred_username',
+  'locale',
+  'zoneinfo',
+] as const
 
 /** Picks the claims that become headers; what no header can carry is left out. */
 function profileOf(claims: UserClaims): Readonly<Record<string, string>> {

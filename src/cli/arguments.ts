@@ -56,7 +56,8 @@ const commonOptions = {
 
 /** Reads the command line; without a command it is `serve`. */
 export function parseArguments(argv: readonly string[]): Invocation {
-  const named = commands.find((command) => argv.includes(command)) ?? 'serve'
+  const named =
+    argv.map((argument) => commands.find((command) => command === argument)).find(Boolean) ?? 'serve'
   try {
     const { values, positionals } = parseArgs({
       args: [...argv],

@@ -1,5 +1,5 @@
 import { type LimitSpec, rateProblem } from '../core/limits.ts'
-import type { RoutePolicy } from '../core/routes.ts'
+import type { LimitForm, RoutePolicy } from '../core/routes.ts'
 import type { DocumentPath, DocumentResult } from './document.ts'
 import type { Environment, Problem } from './environment.ts'
 import { readFile } from './followed-file.ts'
@@ -52,25 +52,28 @@ function compile(
   const complain = (path: DocumentPath, problem: string) => problems.push(`${locate(path)}: ${problem}`)
   const issuers = readIssuers(values, env, document, problems, complain)
   const byName = new Map(issuers.map((issuer) => [issuerName(issuer), issuerIdentifier(issuer)]))
+  const limitForm = { by: values.GATEPOST_RATE_LIMIT_KEY, algorithm: values.GATEPOST_RATE_LIMIT_ALGORITHM }
   const defaults = {
     auth: values.GATEPOST_AUTH,
     scopes: values.GATEPOST_REQUIRED_SCOPES,
-    limits: limitsOf(values, problems),
+    limits: limitsOf(values.GATEPOST_RATE_LIMIT, limitForm, problems),
   }
-  const routes = compileRoutes(defaults, document, byName, complain)
+  const routes = compileRoutes(defaults, document, byName, complain, {
+    limitForm,
+    ...(values.GATEPOST_API_KEYS_FILE !== undefined && { apiKeyHeader: values.GATEPOST_API_KEY_HEADER }),
+  })
   return problems.length > 0
     ? { kind: 'problems', problems }
     : { kind: 'document', value: { issuers, routes } }
 }
 
-function limitsOf(values: Values, problems: Problem[]): readonly LimitSpec[] {
-  const {
-    GATEPOST_RATE_LIMIT: rate,
-    GATEPOST_RATE_LIMIT_KEY: by,
-    GATEPOST_RATE_LIMIT_ALGORITHM: algorithm,
-  } = values
+function limitsOf(
+  rate: Values['GATEPOST_RATE_LIMIT'],
+  form: LimitForm,
+  problems: Problem[],
+): readonly LimitSpec[] {
   if (rate === 'none') return []
   const problem = rateProblem(rate)
   if (problem) problems.push(`GATEPOST_RATE_LIMIT: ${problem}`)
-  return [{ name: 'default', owner: 'defaults', rate, by, algorithm, cost: 1 }]
+  return [{ name: 'default', owner: 'defaults', rate, ...form, cost: 1 }]
 }

@@ -2,10 +2,12 @@ import type { ClaimRule } from '../core/claims.ts'
 import { identityHeaderNames } from '../core/identity.ts'
 import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
 import { type KeyPart, type LimitSpec, rateProblem } from '../core/limits.ts'
+import { hasEscapedSlash, normalizePath } from '../core/paths.ts'
 import { parseRate, type Rate, rateForm } from '../core/rates.ts'
 import {
   type AcceptedCredentials,
   type AuthMode,
+  type LimitForm,
   type PolicyRoute,
   type RoutePolicy,
   type RouteSpec,
@@ -21,6 +23,14 @@ export interface RouteDefaults {
   limits: readonly LimitSpec[]
 }
 
+/** What is fixed at the start and no document can change. */
+export interface FixedSettings {
+  /** How a limit counts of which Envoy's route tells the rate alone. */
+  limitForm: LimitForm
+  /** The header that API keys come in, which cannot be filled from a claim; absent where there are none. */
+  apiKeyHeader?: string
+}
+
 /** Told of a problem and where in the document it is. */
 export type Complain = (at: DocumentPath, problem: string) => void
 
@@ -29,6 +39,7 @@ interface Merging {
   /** Exact names of all trusted issuers, by their short ones. */
   issuers: ReadonlyMap<string, string>
   complain: Complain
+  apiKeyHeader?: string | undefined
 }
 
 /**
@@ -41,8 +52,9 @@ export function compileRoutes(
   { defaults = {}, routes = [] }: Pick<PolicyDocument, 'defaults' | 'routes'>,
   issuers: ReadonlyMap<string, string>,
   complain: Complain,
+  { limitForm, apiKeyHeader }: FixedSettings,
 ): RoutePolicy {
-  const merging = { issuers, complain }
+  const merging = { issuers, complain, apiKeyHeader }
   const base: RouteSpec = {
     name: unmatchedRoute,
     ...environment,
@@ -53,6 +65,7 @@ export function compileRoutes(
   checkNames(routes, complain)
   return {
     defaults: merged,
+    limitForm,
     routes: routes.map((route, at) => compileRoute(route, ['routes', at], merged, merging)),
   }
 }
@@ -85,8 +98,9 @@ function merge(base: RouteSpec, { document, at, owner, source }: Level, merging:
   const { name, service, auth, rate_limits: limits, headers, allow_preflight: allowPreflight } = document
   const told = (setting: string, value: unknown) => value !== undefined && { [setting]: source }
   const asks = auth === undefined ? {} : readAuth(auth, [...at, 'auth'], merging)
-  checkHeaders(headers, [...at, 'headers'], merging.complain)
+  checkHeaders(headers, [...at, 'headers'], merging)
   const limitsAt = (index: number) => [...at, 'rate_limits', index]
+  checkLimitNames(limits, limitsAt, merging.complain)
   return {
     ...base,
     ...asks,
@@ -146,7 +160,9 @@ function readClaims(claims: Readonly<Record<string, readonly (string | number | 
 
 function readLimit(limit: PolicyLimit, owner: string, at: DocumentPath, complain: Complain): LimitSpec {
   const { name, by = 'client', algorithm = 'gcra', burst, cost = 1, plan } = limit
-  const rateOf = (text: string, path: DocumentPath) => readRate(text, burst, path, complain)
+  const rateOf = (text: string, path: DocumentPath) => readRate(text, { burst, cost }, path, complain)
+  if (burst !== undefined && algorithm !== 'gcra')
+    complain([...at, 'burst'], `a burst is for gcra alone, ${algorithm} has none`)
   return {
     name,
     owner,
@@ -169,12 +185,20 @@ function readLimit(limit: PolicyLimit, owner: string, at: DocumentPath, complain
   }
 }
 
-function readRate(text: string, burst: number | undefined, at: DocumentPath, complain: Complain): Rate {
+function readRate(
+  text: string,
+  { burst, cost }: { burst: number | undefined; cost: number },
+  at: DocumentPath,
+  complain: Complain,
+): Rate {
   const rate = parseRate(text)
   const problem = rate
     ? rateProblem(rate, burst)
     : `${JSON.stringify(text)} does not do, it must be ${rateForm}`
   if (problem) complain(at, problem)
+  const atOnce = rate && (burst ?? rate.limit)
+  if (atOnce !== undefined && cost > atOnce)
+    complain(at, `no request would ever pass: each costs ${cost}, and at most ${atOnce} are left at once`)
   return rate ?? { limit: 1, windowMs: 1 }
 }
 
@@ -188,26 +212,47 @@ function readKey(text: string, at: DocumentPath, complain: Complain): readonly K
 function checkHeaders(
   headers: Readonly<Record<string, string>> = {},
   at: DocumentPath,
-  complain: Complain,
+  { complain, apiKeyHeader }: Merging,
 ): void {
   for (const name of Object.keys(headers)) {
     const isTaken =
-      (identityHeaderNames as readonly string[]).includes(name) || /^(x-gatepost-|x-envoy-)/.test(name)
+      (identityHeaderNames as readonly string[]).includes(name) ||
+      ownPrefixes.test(name) ||
+      name === apiKeyHeader
     if (isTaken || ownHeaders.has(name))
       complain([...at, name], `${JSON.stringify(name)} has a meaning of its own: choose another name`)
   }
 }
 
+const ownPrefixes = /^(x-gatepost-|x-envoy-|x-forwarded-|grpc-)/
+
 const ownHeaders = new Set([
   'authorization',
   'connection',
   'content-length',
+  'content-type',
   'cookie',
+  'forwarded',
   'host',
   'te',
+  'traceparent',
+  'tracestate',
   'transfer-encoding',
   'upgrade',
+  'x-request-id',
 ])
+
+/** A limit's name tells its counter, and clients read it. */
+function checkLimitNames(
+  limits: readonly PolicyLimit[] = [],
+  limitAt: (index: number) => DocumentPath,
+  complain: Complain,
+): void {
+  for (const [at, { name }] of limits.entries()) {
+    if (limits.slice(0, at).some((other) => other.name === name))
+      complain([...limitAt(at), 'name'], `there are two limits called ${JSON.stringify(name)}`)
+  }
+}
 
 function checkNames(routes: readonly PolicyRouteDocument[], complain: Complain): void {
   const seen = new Set<string>()
@@ -221,7 +266,8 @@ function checkNames(routes: readonly PolicyRouteDocument[], complain: Complain):
 /** A path that a normalised request can never have would be a rule that never holds. */
 function checkPath(path: string | undefined, at: DocumentPath, complain: Complain): void {
   if (path === undefined) return
-  if (/\/\/|\/\.\.?(\/|$)|[?#\\]|%(2e|2f|5c)/i.test(path)) {
+  const normal = normalizePath(path)
+  if (normal.kind === 'unclear' || normal.path !== path || hasEscapedSlash(path)) {
     complain(at, `${JSON.stringify(path)} is not normalised: no request will ever have it`)
   }
   const segments = path.replace(/\/\*$/, '').split('/').slice(1)

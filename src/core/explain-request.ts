@@ -24,7 +24,8 @@ export interface ExplainRequest {
 export function explainContext(asked: ExplainRequest, nowMs: number): RequestContext {
   const headers = new Map<string, string>()
   for (const [name, value] of Object.entries(asked.headers ?? {})) {
-    headers.set(name.toLowerCase(), [value].flat().join(','))
+    const lower = name.toLowerCase()
+    headers.set(lower, [headers.get(lower) ?? [], value].flat().join(','))
   }
   return {
     door: 'ext_authz',

@@ -68,7 +68,8 @@ export function identityHeaders(
   return { set, remove }
 }
 
-function profileHeader(claim: string): string {
+/** The header in which a claim of userinfo travels to the upstream. */
+export function profileHeader(claim: string): string {
   return reservedPrefix + claim.replaceAll('_', '-')
 }
 

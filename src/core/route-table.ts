@@ -1,3 +1,5 @@
+import { oneSpelling, oneSpellingOfPattern } from './paths.ts'
+
 /** Which requests a route is for. What is absent fits everything. */
 export interface RouteMatch {
   /** A host in lower case, or `*.` and a domain for every host below it. */
@@ -16,7 +18,7 @@ export type RouteFinding<T> =
 
 /** Finds the route of a request. */
 export interface RouteTable<T> {
-  /** @param path normalised. */
+  /** @param path normalised; how it escapes what needs no escape does not count. */
   find(authority: string, path: string, method: string): RouteFinding<T>
 }
 
@@ -41,8 +43,8 @@ interface PathTable<T> {
 
 /**
  * Builds the table. Of several routes that fit, an exact host comes before a wildcard, the longer wildcard before the
- * shorter, and any host last; then an exact path before a template before the longest prefix; then the order of the
- * list. The most specific path decides: where its methods do not fit, nothing less specific is tried.
+ * shorter, and any host last; then an exact path before a template before the longest prefix, and of two templates or two
+ * prefixes of one length the one that differs first by a literal; then the order of the list. The most specific path decides: where its methods do not fit, nothing less specific is tried.
  * A look-up costs by the number of segments and labels of the request, not by the number of routes.
  */
 export function createRouteTable<T>(routes: readonly { match: RouteMatch; route: T }[]): RouteTable<T> {
@@ -51,11 +53,12 @@ export function createRouteTable<T>(routes: readonly { match: RouteMatch; route:
     const host = match.host ?? '*'
     const table = byHost.get(host) ?? { exact: new Map(), tree: newNode() }
     byHost.set(host, table)
-    insert(table, match.path ?? '/*', { methods: match.methods, route })
+    insert(table, oneSpellingOfPattern(match.path ?? '/*'), { methods: match.methods, route })
   }
 
   return {
-    find(authority, path, method) {
+    find(authority, rawPath, method) {
+      const path = oneSpelling(rawPath)
       for (const host of hostsOf(authority)) {
         const table = byHost.get(host)
         const entries = table && entriesOf(table, path)
@@ -109,7 +112,7 @@ function segmentsOf(path: string): string[] {
 
 function entriesOf<T>({ exact, tree }: PathTable<T>, path: string): readonly Entry<T>[] | undefined {
   const segments = segmentsOf(path)
-  return exact.get(path) ?? template(tree, segments, 0) ?? prefix(tree, segments, 0)
+  return exact.get(path) ?? template(tree, segments, 0) ?? prefix(tree, segments, 0)?.entries
 }
 
 /** The routes whose pattern fits every segment; a literal before a wildcard. */
@@ -123,16 +126,24 @@ function template<T>(node: Node<T>, segments: readonly string[], at: number): En
   )
 }
 
-/** The routes of the longest prefix; a literal before a wildcard. */
-function prefix<T>(node: Node<T>, segments: readonly string[], at: number): Entry<T>[] | undefined {
+interface Prefix<T> {
+  length: number
+  entries: readonly Entry<T>[]
+}
+
+/** The routes of the longest prefix; of two of one length, a literal before a wildcard. */
+function prefix<T>(node: Node<T>, segments: readonly string[], at: number): Prefix<T> | undefined {
   const segment = segments[at]
   const literal = segment === undefined ? undefined : node.literals.get(segment)
   const wildcard = segment ? node.wildcard : undefined
-  return (
-    (literal && prefix(literal, segments, at + 1)) ??
-    (wildcard && prefix(wildcard, segments, at + 1)) ??
-    (node.below.length > 0 ? node.below : undefined)
-  )
+  const byLiteral = literal && prefix(literal, segments, at + 1)
+  const byWildcard = wildcard && prefix(wildcard, segments, at + 1)
+  const longer = longest(byLiteral, byWildcard)
+  return longer ?? (node.below.length > 0 ? { length: at, entries: node.below } : undefined)
+}
+
+function longest<T>(one: Prefix<T> | undefined, other: Prefix<T> | undefined): Prefix<T> | undefined {
+  return one && other && one.length < other.length ? other : (one ?? other)
 }
 
 function choose<T>(entries: readonly Entry<T>[], method: string): RouteFinding<T> {

@@ -2,7 +2,7 @@ import type { ClaimRule } from './claims.ts'
 import { type Denial, deny } from './denials.ts'
 import { Fault } from './fault.ts'
 import { keyPartsForm, parseKeyParts } from './key-parts.ts'
-import type { LimitSpec } from './limits.ts'
+import { type LimitSpec, rateProblem } from './limits.ts'
 import { hasEscapedSlash, normalizePath } from './paths.ts'
 import { parseRate, rateForm } from './rates.ts'
 import type { RequestContext, RouteOverrides } from './request.ts'
@@ -62,7 +62,12 @@ export interface RoutePolicy {
   /** What holds where no route fits. */
   defaults: RouteSpec
   routes: readonly PolicyRoute[]
+  /** How a limit counts of which Envoy's route tells the rate alone. Default: each client, by GCRA. */
+  limitForm?: LimitForm
 }
+
+/** How a limit counts, and whom. */
+export type LimitForm = Pick<LimitSpec, 'by' | 'algorithm'>
 
 /** The request's side of matching. */
 export type Routable = Pick<RequestContext, 'authority' | 'path' | 'method' | 'headers' | 'overrides'>
@@ -104,15 +109,15 @@ export function createRoutes(policy: RoutePolicy): Routes {
   }
 }
 
-function compile({ defaults, routes }: RoutePolicy): Omit<Routes, 'replace'> {
+function compile({ defaults, routes, limitForm }: RoutePolicy): Omit<Routes, 'replace'> {
   const table = createRouteTable(routes.map((route) => ({ match: route.match, route })))
   const byName = new Map(routes.map((route) => [route.spec.name, route]))
-  const override = createOverrides()
+  const override = createOverrides(limitForm)
 
   /** The policy's route that Envoy's names, or the one that fits, or the defaults. */
   function find(request: Routable, method: string): Found | Denial {
     const { route: name } = request.overrides
-    const named = name === undefined ? undefined : byName.get(name)
+    const named = name === undefined ? undefined : byName.get(name.trim())
     if (!named) return routes.length === 0 ? { spec: defaults } : findByPath(request, method)
     return admits(named, method) ? found(named) : wrongMethod(named.match.methods ?? [])
   }
@@ -181,7 +186,7 @@ function unclearPath(why: string): Denial {
   return deny('invalid_path', `The path cannot be matched: ${why}.`)
 }
 
-type Setter = (spec: RouteSpec, value: string) => RouteSpec
+type Setter = (spec: RouteSpec, value: string, form: LimitForm) => RouteSpec
 
 const setters = new Map<string, Setter>([
   ['route', (spec, value) => ({ ...spec, name: label('route', value) })],
@@ -193,7 +198,11 @@ const setters = new Map<string, Setter>([
   ['scopes', (spec, value) => ({ ...spec, scopes: scopeList(value), sources: told(spec, 'scopes') })],
   [
     'rate_limit',
-    (spec, value) => ({ ...spec, limits: limitList(spec, value), sources: told(spec, 'limits') }),
+    (spec, value, form) => ({
+      ...spec,
+      limits: limitList(spec, value, form),
+      sources: told(spec, 'limits'),
+    }),
   ],
   [
     'rate_limit_key',
@@ -212,7 +221,9 @@ function told(spec: RouteSpec, setting: SettingName): NonNullable<RouteSpec['sou
 const maxCompiled = 1_000
 
 /** Makes the merge of Envoy's settings over a route's, which remembers what it has merged. */
-function createOverrides(): (base: RouteSpec, overrides: RouteOverrides) => RouteSpec {
+function createOverrides(
+  form: LimitForm = { by: [{ kind: 'client' }], algorithm: 'gcra' },
+): (base: RouteSpec, overrides: RouteOverrides) => RouteSpec {
   const merged = new Map<RouteSpec, Map<string, RouteSpec>>()
   let count = 0
   return (base, overrides) => {
@@ -221,7 +232,7 @@ function createOverrides(): (base: RouteSpec, overrides: RouteOverrides) => Rout
     const ofBase = merged.get(base) ?? new Map<string, RouteSpec>()
     const known = ofBase.get(key)
     if (known) return known
-    const spec = override(base, overrides)
+    const spec = override(base, overrides, form)
     if (count < maxCompiled) {
       count += 1
       merged.set(base, ofBase.set(key, spec))
@@ -235,7 +246,7 @@ function overridesKey(overrides: RouteOverrides): string {
   return ''
 }
 
-function override(base: RouteSpec, overrides: RouteOverrides): RouteSpec {
+function override(base: RouteSpec, overrides: RouteOverrides, form: LimitForm): RouteSpec {
   for (const key of Object.keys(overrides)) {
     if (setters.has(key)) continue
     throw new Fault(
@@ -247,7 +258,7 @@ function override(base: RouteSpec, overrides: RouteOverrides): RouteSpec {
   let spec = base
   for (const [key, set] of setters) {
     const value = Object.hasOwn(overrides, key) ? overrides[key] : undefined
-    if (value !== undefined) spec = set(spec, value.trim())
+    if (value !== undefined) spec = set(spec, value.trim(), form)
   }
   return spec
 }
@@ -278,25 +289,17 @@ function scopeList(value: string): readonly string[] {
   throw new Fault('routes', `Cannot apply the route setting scopes: ${JSON.stringify(bad)} is no scope`)
 }
 
-function limitList(spec: RouteSpec, value: string): readonly LimitSpec[] {
+function limitList(spec: RouteSpec, value: string, form: LimitForm): readonly LimitSpec[] {
   if (value === 'none' || value === '') return []
   const rate = parseRate(value)
-  if (!rate) {
+  const problem = rate ? rateProblem(rate) : rateForm
+  if (!rate || problem) {
     throw new Fault(
       'routes',
-      `Cannot apply the route setting rate_limit: ${rateForm}, got ${JSON.stringify(value)}`,
+      `Cannot apply the route setting rate_limit: ${problem}, got ${JSON.stringify(value)}`,
     )
   }
-  return [
-    {
-      name: 'default',
-      owner: `route:${spec.name}`,
-      rate,
-      algorithm: 'gcra',
-      by: [{ kind: 'client' }],
-      cost: 1,
-    },
-  ]
+  return [{ name: 'default', owner: `route:${spec.name}`, rate, ...form, cost: 1 }]
 }
 
 function rekeyed({ limits = [] }: RouteSpec, value: string): readonly LimitSpec[] {

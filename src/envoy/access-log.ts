@@ -117,7 +117,9 @@ function decisionOf(
 function methodOf({ request_method, request_headers }: HTTPRequestProperties__Output): string {
   const { ':method': exact } = request_headers ?? {}
   if (exact) return exact
-  return request_method && request_method !== 'METHOD_UNSPECIFIED' ? request_method : ''
+  // A method that our protos do not know arrives as its number.
+  const isNamed = typeof request_method === 'string' && request_method !== 'METHOD_UNSPECIFIED'
+  return isNamed ? request_method : ''
 }
 
 const flagTable = [

@@ -209,7 +209,7 @@ class Session implements ProcSession {
   }
 
   #observe(outcome: Outcome): void {
-    if (!this.#roles.observe) return
+    if (!this.#roles.observe || this.#observed) return
     this.#observed = true
     this.#parts.observe(outcome)
   }

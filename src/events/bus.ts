@@ -32,7 +32,7 @@ export interface Bus {
 }
 
 /** The name under which the bus itself counts what it drops. */
-export const busName = 'bus'
+const busName = 'bus'
 
 /**
  * Makes the bus. Publishing appends to a bounded buffer and nothing more: envelopes are made, and sinks called, after

@@ -40,7 +40,9 @@ export interface Row {
 
 const readable = ['absent', 'present'] as const
 const notBad = ['absent', 'good'] as const
-const bearer = authorizations.slice(1, 6)
+
+/** The one bearer token that a header may hold, good or bad. */
+export const bearer = authorizations.slice(1, 6)
 
 /** The same on `required` and `optional`; where nobody is asked, nobody is refused. */
 function both(outcome: Outcome): Row['outcome'] {

@@ -118,6 +118,15 @@ describe('where several forms would do', () => {
     ])
   })
 
+  test('each place is judged by itself', () => {
+    const entries = ['  - {id: a, who: 7}', '  - {id: b, who: {mood: good}}', '  - {id: c, who: all}']
+
+    expect(problems('entries:', ...entries)).toEqual([
+      'file.yaml:2:18: entries.0.who: must be one of all, none, or must be array, or must be object',
+      'file.yaml:3:19: entries.1.who: there is no setting "mood"',
+    ])
+  })
+
   test.each([
     ['a list', 'who: []', '10: entries.0.who: must NOT have fewer than 1 items'],
     ['an entry of a list', 'who: [a, 7]', '14: entries.0.who.1: must be string'],

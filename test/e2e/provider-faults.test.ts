@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { requestWaitMs } from '../../src/app-auth.ts'
 import { checkToken, describeOutcome } from '../support/check-outcome.ts'
@@ -18,6 +17,7 @@ const alice = { sub: 'alice', email: 'alice@example.com', name: 'Alice' }
 
 let toxiproxy: Toxiproxy
 let garbage: Server
+const visitors = new Set<Socket>()
 /** One issuer for each service of a provider, so that each can fail alone. */
 let providers: Record<'keys' | 'introspection' | 'userinfo', OpenIdProvider>
 let apply: Record<ProviderFaultName, (way: ProxiedWay) => Promise<void>>
@@ -31,7 +31,9 @@ beforeAll(async () => {
   ])
   providers = { keys, introspection, userinfo }
   garbage = createServer((socket) => {
+    visitors.add(socket)
     socket.on('error', () => undefined)
+    socket.on('close', () => visitors.delete(socket))
     socket.end('\u0000\u0001 this is no HTTP \r\n\r\n')
   })
   const garbageAddress = `127.0.0.1:${await listen(garbage)}`
@@ -50,9 +52,10 @@ beforeAll(async () => {
 }, buildLimitMs)
 
 afterAll(async () => {
+  await toxiproxy.stop()
+  await Promise.all(Object.values(providers).map((provider) => provider.stop()))
   garbage.close()
-  await once(garbage, 'close')
-  await Promise.all([toxiproxy.stop(), ...Object.values(providers).map((provider) => provider.stop())])
+  for (const socket of visitors) socket.destroy()
 })
 
 /** The ways that lead to the providers, each through the proxy. */

@@ -279,6 +279,7 @@ describe('the method', () => {
     ],
     ['is else one of the standard ones', { request_method: 'PATCH', request_headers: {} }, 'PATCH'],
     ['is else unknown', { request_method: 'METHOD_UNSPECIFIED' }, ''],
+    ['is unknown where it is newer than our protos', { request_method: 77 as unknown as 'GET' }, ''],
   ] as const)('%s', (_what, request, expected) => {
     expect(openAccessLogDoor().outcomeOf({ request })?.method).toBe(expected)
   })

@@ -30,7 +30,12 @@ interface Preset {
 const presets: Record<ProviderKind, Preset> = {
   auth0: {
     issuerPath: '/',
-    routes: { jwks: '/.well-known/jwks.json', token: '/oauth/token', userinfo: '/userinfo' },
+    routes: {
+      jwks: '/.well-known/jwks.json',
+      token: '/oauth/token',
+      revocation: '/oauth/revoke',
+      userinfo: '/userinfo',
+    },
     audience: 'https://api.example.com',
     shape(token) {
       const { client_id: clientId, ...claims } = token.payload
@@ -44,6 +49,7 @@ const presets: Record<ProviderKind, Preset> = {
       jwks: '/v1/keys',
       token: '/v1/token',
       introspection: '/v1/introspect',
+      revocation: '/v1/revoke',
       userinfo: '/v1/userinfo',
     },
     audience: 'api://default',
@@ -55,7 +61,13 @@ const presets: Record<ProviderKind, Preset> = {
   },
   oidc: {
     issuerPath: '',
-    routes: { jwks: '/jwks', token: '/token', introspection: '/introspect', userinfo: '/userinfo' },
+    routes: {
+      jwks: '/jwks',
+      token: '/token',
+      introspection: '/introspect',
+      revocation: '/revoke',
+      userinfo: '/userinfo',
+    },
     audience: 'https://api.example.com',
     shape() {},
   },
@@ -116,6 +128,7 @@ export class OpenIdProvider implements AsyncDisposable {
   readonly jwksUri: string
   readonly discoveryUri: string
   readonly introspectionUri: string
+  readonly revocationUri: string
   readonly userinfoUri: string
   /** A client that may introspect: what `OKTA_CLIENT_ID` and `OKTA_CLIENT_SECRET` take. */
   readonly client: { id: string; secret: string }
@@ -145,6 +158,7 @@ export class OpenIdProvider implements AsyncDisposable {
     this.jwksUri = `${this.#base}${routes['jwks']}`
     this.discoveryUri = `${this.#base}/.well-known/openid-configuration`
     this.introspectionUri = `${this.#base}${routes['introspection'] ?? '/token/introspection'}`
+    this.revocationUri = `${this.#base}${routes['revocation']}`
     this.userinfoUri = `${this.#base}${routes['userinfo']}`
     this.client = { id: clients[0] ?? defaultClient, secret: this.#secret }
     this.#server = server
@@ -183,6 +197,17 @@ export class OpenIdProvider implements AsyncDisposable {
     const answer = (await response.json()) as { access_token?: string }
     if (answer.access_token !== undefined) return answer.access_token
     throw new Error(`Cannot get a token from ${this.issuer}: ${JSON.stringify(answer)}`)
+  }
+
+  /** Revokes a token, as its client may (RFC 7009). */
+  async revokeToken(token: string): Promise<void> {
+    const { id, secret } = this.client
+    const response = await fetch(this.revocationUri, {
+      method: 'POST',
+      headers: { authorization: `Basic ${btoa(`${id}:${secret}`)}` },
+      body: new URLSearchParams({ token }),
+    })
+    if (!response.ok) throw new Error(`Cannot revoke a token of ${this.issuer}: status ${response.status}`)
   }
 
   /**
@@ -311,6 +336,7 @@ export class OpenIdProvider implements AsyncDisposable {
         devInteractions: { enabled: false },
         clientCredentials: { enabled: true },
         introspection: { enabled: true, allowedPolicy: () => true },
+        revocation: { enabled: true, allowedPolicy: isOwnToken },
         resourceIndicators: {
           enabled: true,
           getResourceServerInfo: (context: { get(header: string): string }) => ({
@@ -355,6 +381,11 @@ function withoutMountPath(request: IncomingMessage, mountPath: string): Incoming
   const { url = '' } = request
   const inside = url.startsWith(`${mountPath}/`) ? url.slice(mountPath.length) : '/outside'
   return Object.assign(request, { originalUrl: url, url: inside })
+}
+
+/** RFC 7009 §2.1: a client may revoke no other's tokens. */
+function isOwnToken(_context: unknown, client: { clientId: string }, token: { clientId: string }): boolean {
+  return client.clientId === token.clientId
 }
 
 /** Keeps what the provider stores in memory, as long as the provider lives. */
