@@ -39,6 +39,7 @@ interface IntrospectionResponse {
   aud?: unknown
   exp?: unknown
   nbf?: unknown
+  token_type?: unknown
 }
 
 /** Makes the introspection of one issuer (RFC 7662). Only the answers of tokens that are good may outlive a failure. */
@@ -80,16 +81,22 @@ function judge(response: unknown, nowMs: number, parts: IntrospectionParts): Ans
 
 /** The provider has the last word on the token; on whether it is meant for us, we have. */
 function objectionTo(
-  { active, iss, exp, nbf, aud }: IntrospectionResponse,
+  { active, iss, exp, nbf, aud, token_type: type }: IntrospectionResponse,
   nowMs: number,
   { spec, clockSkewSeconds }: IntrospectionParts,
 ): Denial | undefined {
   if (active !== true) return refuseToken('inactive')
+  // RFC 7662 §2.2: a refresh token or an ID token may be active too, and opens nothing (RFC 6749 §7.1).
+  if (type !== undefined && !isBearer(type)) return refuseToken('unsupported_type')
   if (iss !== undefined && iss !== spec.issuer) return refuseToken('unknown_issuer')
   const skewMs = clockSkewSeconds * 1_000
   if (typeof exp === 'number' && nowMs >= exp * 1_000 + skewMs) return refuseToken('expired')
   if (typeof nbf === 'number' && nowMs < nbf * 1_000 - skewMs) return refuseToken('not_yet_valid')
   return isMeantFor(aud, spec.audiences) ? undefined : refuseToken('wrong_audience')
+}
+
+function isBearer(type: unknown): boolean {
+  return typeof type === 'string' && type.toLowerCase() === 'bearer'
 }
 
 function isMeantFor(aud: unknown, audiences: IssuerSpec['audiences']): boolean {

@@ -58,6 +58,7 @@ const claims = Type.Record(
   Type.String({ pattern: '^.{1,256}$' }),
   Type.Array(Type.Union([Type.String(), Type.Number(), Type.Boolean()]), { minItems: 1 }),
   {
+    additionalProperties: false,
     description:
       'Claims that a caller must have (a path of names is joined by dots), each with one of these values.',
   },
@@ -136,7 +137,8 @@ const limit = Type.Object(
       Type.Object(
         {
           claim: Type.String({ minLength: 1, description: 'The claim that names the plan.' }),
-          limits: Type.Record(Type.String(), rate, {
+          limits: Type.Record(Type.String({ pattern: '^.{1,256}$' }), rate, {
+            additionalProperties: false,
             description: 'The limit of each plan; who has none of them gets limit.',
           }),
         },
@@ -188,6 +190,7 @@ const route = Type.Object(
     rate_limits: Type.Optional(limits),
     headers: Type.Optional(
       Type.Record(Type.String({ pattern: headerName }), Type.String({ minLength: 1 }), {
+        additionalProperties: false,
         description: 'Headers for the upstream, each with the claim that fills it. No client’s copy passes.',
       }),
     ),

@@ -1,5 +1,6 @@
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import { type ApiKeySettings, readApiKeys } from './api-keys.ts'
+import type { DocumentResult } from './document.ts'
 import {
   createPolicyReader,
   type EffectivePolicy,
@@ -65,7 +66,7 @@ export function readSettings(env: Environment): SettingsResult {
   if (policy.kind === 'problems') problems.push(...policy.problems)
   const apiKeys = readKeys(values, problems)
   checkListeners(values, problems)
-  checkWaysIn(values, env, problems)
+  checkWaysIn(values, policy, env, problems)
   if (problems.length > 0 || policy.kind === 'problems') return { kind: 'problems', problems }
   return { kind: 'settings', settings: deepFreeze(assemble(values, policy.value, apiKeys, env)) }
 }
@@ -150,16 +151,23 @@ function checkListeners(values: Values, problems: Problem[]): void {
   }
 }
 
-const issuerNames = ['AUTH0_DOMAIN', 'OKTA_DOMAIN', 'OIDC_ISSUER', 'GATEPOST_POLICY_FILE', 'GATEPOST_POLICY']
+const issuerNames = ['AUTH0_DOMAIN', 'OKTA_DOMAIN', 'OIDC_ISSUER']
 
-function checkWaysIn(values: Values, env: Environment, problems: Problem[]): void {
-  const spokenOf = problems.some((problem) => problem.startsWith('GATEPOST_AUTH:'))
-  if (values.GATEPOST_AUTH !== 'required' || spokenOf || issuerNames.some((name) => env[name])) return
+function checkWaysIn(
+  values: Values,
+  policy: DocumentResult<EffectivePolicy>,
+  env: Environment,
+  problems: Problem[],
+): void {
+  const spokenOf =
+    policy.kind === 'problems' || problems.some((problem) => problem.startsWith('GATEPOST_AUTH:'))
+  if (spokenOf || policy.value.routes.defaults.auth !== 'required') return
+  if (policy.value.issuers.length > 0 || issuerNames.some((name) => env[name])) return
   if (values.GATEPOST_API_KEYS_FILE || values.GATEPOST_CLIENT_CERT !== 'off') return
   problems.push(
     [
       'GATEPOST_AUTH: it is "required", and nothing says whom to trust. There are three ways out:',
-      '  1. an issuer: AUTH0_DOMAIN and AUTH0_AUDIENCE, OKTA_DOMAIN and OKTA_AUDIENCE, or OIDC_ISSUER and OIDC_AUDIENCE',
+      '  1. an issuer: AUTH0_DOMAIN and AUTH0_AUDIENCE, OKTA_DOMAIN and OKTA_AUDIENCE, OIDC_ISSUER and OIDC_AUDIENCE, or one in the policy',
       '  2. keys or certificates: GATEPOST_API_KEYS_FILE (gatepost keys new makes a key), or GATEPOST_CLIENT_CERT',
       '  3. fewer questions: GATEPOST_AUTH=optional, callers may come without a credential; GATEPOST_AUTH=none, nobody is asked',
     ].join('\n'),

@@ -134,6 +134,9 @@ describe('a token that the provider calls active', () => {
   test.each([
     ['is the same', { iss: spec.issuer }, 'ok'],
     ['is not told', { iss: undefined }, 'ok'],
+    ['is fine, but whose type is an ID token', { token_type: 'ID' }, 'unsupported_type'],
+    ['is fine, but whose type is a refresh token', { token_type: 'Refresh' }, 'unsupported_type'],
+    ['is fine, and whose type is bearer in capitals', { token_type: 'BEARER' }, 'ok'],
     ['is another', { iss: 'https://shop.okta.com/oauth2/other' }, 'unknown_issuer'],
     ['differs by a slash', { iss: `${spec.issuer}/` }, 'unknown_issuer'],
     ['is no text', { iss: 7 }, 'unknown_issuer'],
