@@ -1,17 +1,20 @@
 import type { AuthFailed, EventData, EventType, GatewayEvent, RequestCompleted } from '../src/core/events.ts'
+import { expectValidEvent } from '../test/support/event-schema.ts'
 import type { RunningProcess } from '../test/support/process.ts'
 
 const LIMIT_MS = 5_000
 
-/** What Gatepost must tell of a request: one request.completed, and one auth.failed if there is a reason for it. */
+/** What Gatepost must tell of a request: one request.completed, and what led to it. */
 export interface ExpectedEvents {
   decision: RequestCompleted['decision']
   /** Default: `unmatched`. */
   route?: string
-  /** Default: nobody. */
-  userId?: string
+  /** The user, or else the client. Default: nobody. */
+  caller?: string
   /** The reason in auth.failed. Default: there is no such event. */
   authFailed?: string
+  /** The limit in rate_limit.exceeded. Default: there is no such event. */
+  exceeded?: string
 }
 
 /** Gatepost's events as they come, for somebody who sends one request after the other. */
@@ -19,6 +22,7 @@ export interface EventStream extends Disposable {
   /**
    * Waits for request.completed and gives it with whatever came before it; after five seconds without one, gives what
    * there is.
+   * @throws Error where one is not as its schema in `docs/events` says.
    */
   untilCompleted(): Promise<readonly GatewayEvent[]>
 }
@@ -40,7 +44,7 @@ export function collectEvents(gatepost: RunningProcess): EventStream {
       const taken = events
       events = []
       completed = Promise.withResolvers()
-      return taken
+      return taken.map(expectValidEvent)
     },
     [Symbol.dispose]: stopListening,
   }
@@ -56,26 +60,34 @@ export function parseEvent(line: string): GatewayEvent | undefined {
 export function eventText(event: GatewayEvent): string {
   const [completed] = dataOf('request.completed', [event])
   if (completed) {
-    const { status_code, decision, route, user_id, duration_ms, response_flags = [] } = completed
-    const words = [status_code, decision, route, user_id, ...response_flags, `${duration_ms} ms`]
+    const { status_code, decision, route, duration_ms, response_flags = [] } = completed
+    const words = [status_code, decision, route, callerOf(completed), ...response_flags, `${duration_ms} ms`]
     return `${event.event_type} ${words.filter((word) => word !== undefined).join(' ')}`
   }
+  const [exceeded] = dataOf('rate_limit.exceeded', [event])
+  if (exceeded) return `${event.event_type} ${exceeded.name} ${exceeded.limit}/${exceeded.window}`
   return `${event.event_type} ${(event.data as AuthFailed).reason}`
+}
+
+function callerOf({ user_id, client_id }: RequestCompleted): string | undefined {
+  return user_id ?? client_id
 }
 
 /** What Gatepost told otherwise than it must have, a line for each; empty if all is right. */
 export function eventMismatches(
-  { decision, route = 'unmatched', userId, authFailed }: ExpectedEvents,
+  { decision, route = 'unmatched', caller = 'nobody', authFailed, exceeded }: ExpectedEvents,
   status: number,
   events: readonly GatewayEvent[],
 ): string[] {
   const completed = dataOf('request.completed', events).map(
-    (data) => `${data.status_code} ${data.decision} ${data.route} ${data.user_id ?? 'nobody'}`,
+    (data) => `${data.status_code} ${data.decision} ${data.route} ${callerOf(data) ?? 'nobody'}`,
   )
   const reasons = dataOf('auth.failed', events).map(({ reason }) => reason)
+  const limits = dataOf('rate_limit.exceeded', events).map(({ name }) => name)
   return [
-    ...difference('request.completed', [`${status} ${decision} ${route} ${userId ?? 'nobody'}`], completed),
+    ...difference('request.completed', [`${status} ${decision} ${route} ${caller}`], completed),
     ...difference('auth.failed', authFailed === undefined ? [] : [authFailed], reasons),
+    ...difference('rate_limit.exceeded', exceeded === undefined ? [] : [exceeded], limits),
   ]
 }
 

@@ -4,7 +4,14 @@ import { type Attachment, attachments, type StackOptions, startStack } from './s
 import { watch } from './watch.ts'
 
 const help = `Gatepost's demo: a real Envoy asks Gatepost about every request, and you see each verdict and
-each event.
+each event. The tour has these sections:
+
+  Tokens             of Auth0, Okta and OpenID Connect, good and bad; opaque, revoked; userinfo
+  Other credentials  API keys and client certificates, alone and beside a token
+  Limits             too many requests, several limits at once, a plan from a claim
+  Policy             forgeries, methods, preflights, a reload, and an explanation
+  Around the decision, with --config full: what else stands in that Envoy configuration
+  Faults             what becomes of a request while Gatepost is down
 
 Usage: npm run demo -- [options]
 
@@ -14,7 +21,7 @@ Usage: npm run demo -- [options]
   --config NAME    how Gatepost is attached to Envoy: ${attachments.join(', ')} (default ext-authz)
   --help           this text
 
-Everything runs on 127.0.0.1: an OpenID provider with the paths of Auth0, one with those of Okta, one of
+Everything runs on 127.0.0.1: an OpenID provider with the paths of Auth0, one with those of Okta, two of
 plain OpenID Connect, two sample upstreams, Gatepost from its sources, and Envoy (downloaded on first
 use into the user's cache folder; TEST_ENVOY_BIN names one you have). Without --port the demo uses the
 ports of the files in envoy/: 8080 and 9901 (Envoy), 9001 and 9002 (Gatepost), 8081 and 8082

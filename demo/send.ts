@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:http2'
+import { request as httpsRequest } from 'node:https'
 import { text } from 'node:stream/consumers'
 
 const LIMIT_MS = 5_000
@@ -20,10 +21,22 @@ export interface Reply {
   body: string
 }
 
-/** Sends a request over HTTP/1.1. */
-export async function sendHttp1(origin: string, { method, path, headers }: OutgoingRequest): Promise<Reply> {
+/** What a client needs for TLS with a certificate of its own; all PEM. */
+export interface ClientTls {
+  ca: string
+  cert: string
+  key: string
+}
+
+/** Sends a request over HTTP/1.1. @param tls for an origin of `https`. */
+export async function sendHttp1(
+  origin: string,
+  { method, path, headers }: OutgoingRequest,
+  tls?: ClientTls,
+): Promise<Reply> {
   const signal = AbortSignal.timeout(LIMIT_MS)
-  const request = httpRequest(origin, { method, path, headers, signal, agent: false })
+  const transmit = origin.startsWith('https:') ? httpsRequest : httpRequest
+  const request = transmit(origin, { method, path, headers, signal, agent: false, ...tls })
   request.end()
   const [response] = await once(request, 'response', { signal })
   return { status: response.statusCode, headers: response.headers, body: await text(response) }

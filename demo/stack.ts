@@ -1,16 +1,21 @@
+import { runGatepost } from '../test/support/command.ts'
 import { startEnvoy } from '../test/support/envoy.ts'
-import {
-  bundledConfig,
-  copyCluster,
-  copyListener,
-  type EnvoyConfig,
-  httpFilter,
-} from '../test/support/envoy-config.ts'
+import { bundledConfig } from '../test/support/envoy-config.ts'
 import { startGatepost, waitUntilReady } from '../test/support/gatepost.ts'
 import { type OpenIdProvider, startOpenIdProvider } from '../test/support/openid-provider.ts'
-import { freePort, isFree } from '../test/support/ports.ts'
+import { isFree } from '../test/support/ports.ts'
 import type { RunningProcess } from '../test/support/process.ts'
+import { tempFolder } from '../test/support/temp.ts'
 import { startUpstream } from '../test/support/upstream.ts'
+import {
+  type Certificates,
+  type DemoFiles,
+  writeCertificates,
+  writeEnvironment,
+  writeFiles,
+} from './files.ts'
+import { addDemoListeners, type Doors, doorsOf } from './listeners.ts'
+import { introspectionCacheTtl } from './policy.ts'
 import { paint, print } from './style.ts'
 
 /** The bundled Envoy configurations that the demo can show. */
@@ -26,29 +31,32 @@ export interface StackOptions {
   port: number | undefined
 }
 
-/** Where Envoy listens: as shipped, and twice more with a Gatepost that is down. */
-export interface Doors {
-  ingress: string
-  /** Gatepost is down and `failure_mode_allow` is on. */
-  faultAllowed: string
-  /** Gatepost is down and `failure_mode_allow` is off. */
-  faultRefused: string
-}
-
-/** The demo's providers, one for each way to name an issuer. */
-export type Providers = Record<'auth0' | 'okta' | 'oidc', OpenIdProvider>
+/** The demo's providers: one for each way to name an issuer, and one in the policy, whose tokens are opaque. */
+export type Providers = Record<'auth0' | 'okta' | 'oidc' | 'partner', OpenIdProvider>
 
 /** Everything the demo runs. It ends, last started first, when its `await using` scope closes. */
 export interface Stack extends AsyncDisposable {
   attachment: Attachment
   doors: Doors
   providers: Providers
-  /** What Gatepost was told about issuers: its whole configuration. */
+  /** What Gatepost was told: its whole configuration, but for addresses and logs. */
   environment: Readonly<Record<string, string>>
+  /** With what commands of `gatepost` find the running one. */
+  cli: Cli
+  files: DemoFiles
+  certificates: Certificates
+  /** Made by `gatepost keys new`. */
+  apiKey: string
   /** The processes that must not end while the demo runs. */
   processes: readonly RunningProcess[]
   /** Its log and its events are among its lines. */
   gatepost: RunningProcess
+}
+
+/** An environment, and the file that holds it for `node --env-file`. */
+export interface Cli {
+  environment: Readonly<Record<string, string>>
+  file: string
 }
 
 const fixedPorts = {
@@ -71,14 +79,19 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
   await requireFree(ports)
   await using parts = new AsyncDisposableStack()
 
+  const { path: folder } = parts.use(await tempFolder('demo'))
   const providers: Providers = {
     auth0: parts.use(await startOpenIdProvider('auth0')),
     okta: parts.use(await startOpenIdProvider('okta')),
     oidc: parts.use(await startOpenIdProvider('oidc')),
+    partner: parts.use(await startOpenIdProvider('oidc')),
   }
   const users = parts.use(await startUpstream({ name: 'user_service', port: ports.user_service }))
   const orders = parts.use(await startUpstream({ name: 'order_service', port: ports.order_service }))
-  const environment = issuerSettings(providers)
+  const { key: apiKey, entry } = await makeApiKey()
+  const files = await writeFiles(folder, providers.partner, entry)
+  const certificates = await writeCertificates(folder)
+  const environment = settings(providers, files)
   const gatepost = parts.use(
     await startGatepost({
       ...environment,
@@ -98,10 +111,16 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
       order_service: orders.address,
     },
   })
-  await addFaultListeners(config, deciders[attachment])
+  await addDemoListeners(config, deciders[attachment], certificates)
   const envoy = parts.use(
     await startEnvoy(config, { progress: (message) => print(paint('dim', `… ${message}`)) }),
   )
+
+  const cli = await writeEnvironment(folder, {
+    ...environment,
+    GATEPOST_ADMIN_ADDRESS: gatepost.adminAddress,
+    GATEPOST_DATA_DIR: gatepost.dataFolder,
+  })
 
   const owned = parts.move()
   return {
@@ -109,6 +128,10 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
     doors: doorsOf(envoy.listeners),
     providers,
     environment,
+    cli,
+    files,
+    certificates,
+    apiKey,
     processes: [gatepost.process, envoy.process],
     gatepost: gatepost.process,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -133,7 +156,7 @@ async function requireFree(ports: Ports): Promise<void> {
 }
 
 /** As a user would set it, but for the plain http, which Gatepost accepts on loopback only. */
-function issuerSettings({ auth0, okta, oidc }: Providers): Record<string, string> {
+function settings({ auth0, okta, oidc }: Providers, { policy, apiKeys }: DemoFiles): Record<string, string> {
   return {
     AUTH0_DOMAIN: auth0.origin,
     AUTH0_AUDIENCE: auth0.audience,
@@ -141,7 +164,19 @@ function issuerSettings({ auth0, okta, oidc }: Providers): Record<string, string
     OKTA_AUDIENCE: okta.audience,
     OIDC_ISSUER: oidc.issuer,
     OIDC_AUDIENCE: oidc.audience,
+    GATEPOST_POLICY_FILE: policy,
+    GATEPOST_API_KEYS_FILE: apiKeys,
+    GATEPOST_CLIENT_CERT: 'principal',
+    GATEPOST_INTROSPECTION_CACHE_TTL: introspectionCacheTtl.text,
   }
+}
+
+/** Makes a key as a user would: by the command. */
+async function makeApiKey(): Promise<{ key: string; entry: unknown }> {
+  const args = ['keys', 'new', '--client-id', 'batch-job', '--scopes', 'read:orders', '--json']
+  const { code, stdout, stderr } = await runGatepost(args)
+  if (code === 0) return JSON.parse(stdout) as { key: string; entry: unknown }
+  throw new Error(`Cannot make an API key: gatepost keys new ended with ${code}\n${stderr}`)
 }
 
 /** The filter that attaches Gatepost in each configuration. */
@@ -149,23 +184,4 @@ const deciders: Readonly<Record<Attachment, string>> = {
   'ext-authz': 'envoy.filters.http.ext_authz',
   'ext-proc': 'envoy.filters.http.ext_proc',
   full: 'envoy.filters.http.ext_authz',
-}
-
-/** Two copies of the shipped listener that ask a Gatepost where nothing listens: one lets faults pass, one does not. */
-async function addFaultListeners(config: EnvoyConfig, decider: string): Promise<void> {
-  copyCluster(config, { from: 'gatepost', name: 'gatepost_down', address: `127.0.0.1:${await freePort()}` })
-  for (const [name, allow] of [
-    ['fault_allowed', true],
-    ['fault_refused', false],
-  ] as const) {
-    const filter = httpFilter(copyListener(config, { from: 'ingress', name }), decider)
-    const service = filter['grpc_service'] as { envoy_grpc: { cluster_name: string } }
-    service.envoy_grpc.cluster_name = 'gatepost_down'
-    filter['failure_mode_allow'] = allow
-  }
-}
-
-function doorsOf(listeners: Readonly<Record<string, string>>): Doors {
-  const url = (name: string) => `http://${listeners[name]}`
-  return { ingress: url('ingress'), faultAllowed: url('fault_allowed'), faultRefused: url('fault_refused') }
 }

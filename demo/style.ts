@@ -21,3 +21,8 @@ export function cell(text: string, width: number): string {
 export function print(line = ''): void {
   process.stdout.write(`${line}\n`)
 }
+
+/** The heading of a section. */
+export function heading(title: string): string {
+  return `\n${paint('bold', title)}`
+}

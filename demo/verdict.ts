@@ -1,6 +1,6 @@
 import type { ReceivedRequest } from '../test/support/upstream.ts'
 import type { Reply } from './send.ts'
-import type { Expectation } from './tour.ts'
+import type { Expectation } from './tour-case.ts'
 
 /**
  * Says in a few words what came of a request: the status, and as whom the upstream served it or why it was
@@ -14,7 +14,7 @@ export function verdictOf(reply: Reply): string {
 
 function served(reply: Reply): string | undefined {
   const received = receivedRequest(reply)
-  return received && `as ${received.headers['x-user-id'] ?? 'nobody'}`
+  return received && `as ${received.headers['x-user-id'] ?? received.headers['x-client-id'] ?? 'nobody'}`
 }
 
 function grpcStatus({ headers }: Reply): string | undefined {
@@ -23,15 +23,24 @@ function grpcStatus({ headers }: Reply): string | undefined {
 }
 
 function refusal({ headers, body }: Reply): string | undefined {
-  const challenge = headers['www-authenticate']
-  const error = /error="([^"]*)"/.exec(challenge ?? '')?.[1]
-  return error ?? challenge?.split(' ')[0] ?? problemName(body)
+  const error = /error="([^"]*)"/.exec(headers['www-authenticate'] ?? '')?.[1]
+  return error ?? problemName(body)
 }
 
 /** The last part of the problem's type, as `invalid_request` in `https://…/invalid_request`. */
 function problemName(body: string): string | undefined {
   const type = parseObject(body)?.['type']
   return typeof type === 'string' ? type.split(/[/#:]/).at(-1) : undefined
+}
+
+/** Headers of the reply, or else those that the upstream got, each as a line. */
+export function shownHeaders(names: readonly string[], reply: Reply): string[] {
+  const received = receivedRequest(reply)?.headers ?? {}
+  return names.map((name) =>
+    name in reply.headers
+      ? `${name}: ${reply.headers[name]}`
+      : `the upstream got ${name}: ${received[name] ?? 'none'}`,
+  )
 }
 
 /** What is not as expected, a line for each; empty if all is. */

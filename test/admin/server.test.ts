@@ -9,6 +9,7 @@ import {
   startAdminServer,
   startStatusServer,
 } from '../../src/admin/server.ts'
+import type { Explanation } from '../../src/core/explain.ts'
 import { CannotListen } from '../../src/core/listen.ts'
 import { createLogLines, type LogLines } from '../support/log-lines.ts'
 import { listen } from '../support/ports.ts'
@@ -186,6 +187,89 @@ describe('with the token, the admin listener', () => {
     const after = await ask(server, '/api/nothing', bearer)
 
     expect([before.status, after.status]).toEqual([401, 404])
+  })
+})
+
+describe('POST /api/explain', () => {
+  const explanation = { verdict: { decision: 'allow' } } as unknown as Explanation
+  let asked: unknown[]
+  let server: HttpServer
+  beforeEach(async () => {
+    asked = []
+    server = await start.admin({
+      explain: async (request) => {
+        asked.push(request)
+        return explanation
+      },
+    })
+  })
+
+  async function post(body: string, headers: Record<string, string> = {}): Promise<[number, unknown]> {
+    const response = await fetch(`http://127.0.0.1:${server.address.port}/api/explain`, {
+      method: 'POST',
+      headers: { ...bearer.headers, 'content-type': 'application/json', ...headers },
+      body,
+    })
+    return [response.status, await response.json()]
+  }
+
+  test('hands over what is asked and answers with the explanation', async () => {
+    const request = {
+      method: 'GET',
+      path: '/users?page=2',
+      host: 'api.example.com:8443',
+      headers: { accept: '*/*', cookie: ['a=1', 'b=2'] },
+      client_address: '192.0.2.7',
+      principal: 'spiffe://example.com/shop',
+      route_settings: { route: 'users' },
+      ask_issuers: true,
+      show_values: true,
+    }
+
+    expect(await post(JSON.stringify(request))).toEqual([200, explanation])
+    expect(asked).toEqual([request])
+  })
+
+  test.each([undefined, 'Bearer another-token-of-the-same-length', `Basic ${token}`])(
+    'explains nothing to authorization "%s"',
+    async (authorization = '') => {
+      const [status] = await post('{"method": "GET", "path": "/"}', { authorization })
+
+      expect([status, asked]).toEqual([401, []])
+    },
+  )
+
+  test.each([
+    ['no JSON', '{"method":', /JSON/],
+    ['nothing', '', /empty/],
+    ['a list', '[]', /must be object/],
+    ['no method', '{"path": "/"}', /required property 'method'/],
+    ['no path', '{"method": "GET"}', /required property 'path'/],
+    ['a path that is a number', '{"method": "GET", "path": 7}', /path must be string/],
+    [
+      'a setting that is misspelt',
+      '{"method": "GET", "path": "/", "ask_issuer": true}',
+      /additional properties/,
+    ],
+    ['a yes that is a text', '{"method": "GET", "path": "/", "ask_issuers": "true"}', /must be boolean/],
+    ['a header that is a number', '{"method": "GET", "path": "/", "headers": {"a": 1}}', /headers/],
+    ['a method that is too long', `{"method": "${'G'.repeat(65)}", "path": "/"}`, /fewer|more/],
+  ])('answers %s by 400 with what is wrong', async (_what, body, title) => {
+    const [status, problem] = await post(body)
+
+    expect([status, problem]).toEqual([400, { status: 400, title: expect.stringMatching(title) }])
+    expect([asked, log.lines]).toEqual([[], []])
+  })
+
+  test('answers a body that is no JSON by its type, or too large, by what HTTP has for it', async () => {
+    const large = JSON.stringify({ method: 'GET', path: '/', headers: { a: 'x'.repeat(70_000) } })
+
+    expect((await post('method=GET', { 'content-type': 'application/x-www-form-urlencoded' }))[0]).toBe(415)
+    expect((await post(large))[0]).toBe(413)
+  })
+
+  test('has no other method', async () => {
+    expect((await ask(server, '/api/explain', bearer)).status).toBe(404)
   })
 })
 

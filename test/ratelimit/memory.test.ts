@@ -64,16 +64,15 @@ test('keeps a key that has its own counter apart from the overflow', () => {
 
 test('gives nothing twice to a key that leaves the overflow for a counter of its own', () => {
   const limiter = new MemoryLimiter({ maxKeys: 1 })
-  limiter.take([charge('own', 1)], startMs)
+  limiter.take([charge('own')], startMs)
   limiter.take([charge('late', 2)], startMs + 500)
 
-  // The first key has expired and makes room.
-  const [refused, allowed] = [
-    limiter.take([charge('late')], startMs + 1_499),
-    limiter.take([charge('late')], startMs + 1_500),
-  ]
+  // The first key has expired; some requests later that is found, and there is room.
+  const soon = Array.from({ length: 10 }, () => limiter.take([charge('late')], startMs + 1_499))
+  const then = limiter.take([charge('late')], startMs + 1_500)
 
-  expect([refused.allowed, allowed.allowed]).toEqual([false, true])
+  expect(soon.filter(({ allowed }) => allowed)).toEqual([])
+  expect(then.allowed).toBe(true)
   expect(limiter.top(1, startMs + 1_500)).toMatchObject([{ key: 'late' }])
 })
 

@@ -51,6 +51,24 @@ describe.each(kinds)('the %s provider', (kind) => {
     await expect(verify(old)).rejects.toThrow('no applicable key')
   })
 
+  test('tells of an opaque token until it is revoked', async () => {
+    const token = await provider.issueToken({ format: 'opaque' })
+    const { id, secret } = provider.client
+    const introspect = async () => {
+      const response = await fetch(provider.introspectionUri, {
+        method: 'POST',
+        headers: { authorization: `Basic ${btoa(`${id}:${secret}`)}` },
+        body: new URLSearchParams({ token }),
+      })
+      return ((await response.json()) as { active: boolean }).active
+    }
+
+    const before = await introspect()
+    await provider.revokeToken(token)
+
+    expect([before, await introspect()]).toEqual([true, false])
+  })
+
   test('misbehaves as told, counting each fetch, and still issues tokens', async () => {
     const before = provider.fetched.jwks
     provider.fault = { kind: 'unavailable' }
