@@ -70,8 +70,11 @@ export const requestWaitMs = 900
 /** Everything that says who is calling. */
 export interface Auth {
   authenticate: Authenticate
-  /** The same, but nobody is asked and nothing is counted or remembered; a fault where only asking would tell. */
-  authenticateQuietly: Authenticate
+  /**
+   * The same, but nothing is counted and no token remembered.
+   * @param mayAsk whether issuers may be asked; where not, a fault is what only asking would tell.
+   */
+  explainer(mayAsk: boolean): Authenticate
   cache: TokenCache
   /** Headers that carry credentials for Gatepost alone. */
   credentialHeaders: readonly string[]
@@ -117,7 +120,7 @@ export function openAuth(
     return createAuthenticator({ issuers, cache, observer, ...credentials })
   }
 
-  // Explaining must leave no trace: nothing is asked, counted or remembered.
+  // Explaining must leave no trace.
   const quietCache = { get: (token: string, nowMs: number) => cache.get(token, nowMs), set: () => undefined }
   const nobody = { cacheHit: () => undefined, cacheMiss: () => undefined, refused: () => undefined }
 
@@ -126,12 +129,9 @@ export function openAuth(
 
   return {
     authenticate: (request, route) => current(request, route),
-    authenticateQuietly(request, route) {
-      const issuers = benches.map(({ quiet }) => quiet)
-      return createAuthenticator({ issuers, cache: quietCache, observer: nobody, ...credentials })(
-        request,
-        route,
-      )
+    explainer(mayAsk) {
+      const issuers = benches.map(({ trusted, quiet }) => (mayAsk ? trusted : quiet))
+      return createAuthenticator({ issuers, cache: quietCache, observer: nobody, ...credentials })
     },
     cache,
     credentialHeaders: keys ? [keys.header] : [],

@@ -182,7 +182,7 @@ function followPolicy(
 /** What explaining is made of in this process. */
 export interface ExplainSources {
   routes: Routes
-  auth: Pick<Auth, 'authenticate' | 'authenticateQuietly' | 'credentialHeaders'>
+  auth: Pick<Auth, 'explainer' | 'credentialHeaders'>
   quota: Quota
   now: () => number
 }
@@ -190,7 +190,7 @@ export interface ExplainSources {
 /** Makes the answer to `POST /api/explain`; issuers are asked only where the request says so. */
 export function createExplain({ routes, auth, quota, now }: ExplainSources) {
   return (asked: ExplainRequest): Promise<Explanation> => {
-    const authenticate = asked.ask_issuers ? auth.authenticate : auth.authenticateQuietly
+    const authenticate = auth.explainer(asked.ask_issuers === true)
     const parts = { routes, authenticate, credentialHeaders: auth.credentialHeaders, quota }
     return explain(parts, explainContext(asked, now()), explainOptions(asked))
   }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { explainOffline, startApp } from './app.ts'
+import { type App, explainOffline, startApp } from './app.ts'
 import { askRunning } from './ask-running.ts'
 import { newApiKey } from './auth/api-keys.ts'
 import { type Invocation, type Options, parseArguments } from './cli/arguments.ts'
@@ -98,6 +98,9 @@ function unlessCannotStart(error: unknown): number {
 async function serve(settings: Settings): Promise<number> {
   const loggers = createLoggers(settings.log)
   const asked = stopSignal()
+  // From the beginning: unheard, the signal would be the end.
+  let reload: App['reload'] = () => undefined
+  process.on('SIGHUP', () => reload())
   try {
     const app = await startApp(settings, {
       clock: systemClock,
@@ -107,7 +110,7 @@ async function serve(settings: Settings): Promise<number> {
     // A fault that nobody foresaw belongs to one request; the others go on.
     process.on('uncaughtException', app.unforeseen)
     process.on('unhandledRejection', app.unforeseen)
-    process.on('SIGHUP', app.reload)
+    reload = app.reload
     await asked
     await app.stop()
     return exitCodes.ok

@@ -10,12 +10,22 @@ const apiKeysSchema = Type.Object(
             pattern: '^[A-Za-z0-9]{1,64}$',
             description: 'The part of the key between the underscores.',
           }),
-          client_id: Type.String({ pattern: '^[\\x21-\\x7e]{1,256}$', description: 'Whose key it is.' }),
+          client_id: Type.String({
+            pattern: '^[\\x21-\\x7e]{1,256}$',
+            description: 'Whose key it is: up to 256 characters without blanks.',
+          }),
           hash: Type.String({
             pattern: '^sha256:[0-9a-fA-F]{64}$',
-            description: 'SHA-256 of the whole key, in hex.',
+            description: 'sha256: and the SHA-256 of the whole key in hex; never the key itself.',
           }),
-          scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' }))),
+          scopes: Type.Optional(
+            Type.Array(
+              Type.String({
+                pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$',
+                description: 'A scope, without blanks.',
+              }),
+            ),
+          ),
           expires_at: Type.Optional(
             Type.String({ format: 'date-time', description: 'From then on the key is refused.' }),
           ),

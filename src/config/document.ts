@@ -25,7 +25,13 @@ export type ReadDocument<T> = (
 /** The most bytes of a file that is read. */
 export const maxDocumentBytes = 16 * 1024 * 1024
 
-const ajv = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true, useDefaults: false })
+const ajv = new Ajv2020({
+  allErrors: true,
+  strict: true,
+  verbose: true,
+  allowUnionTypes: true,
+  useDefaults: false,
+})
 addFormats.default(ajv)
 
 /** Makes a reader of YAML (and so of JSON) files: parsed, checked against a JSON Schema, problems placed. */
@@ -92,7 +98,11 @@ function withoutBranches(errors: readonly ErrorObject[], union: ErrorObject): re
   return [...others, { ...union, message: [...new Set(branches.map(demandOf))].join(', or ') }]
 }
 
-function demandOf({ keyword, params, message }: ErrorObject): string {
+function demandOf(error: ErrorObject): string {
+  const { keyword, params, message } = error
+  // A regular expression helps nobody, and the value may be a secret: the schema says in words what would do.
+  const { description } = (error.parentSchema ?? {}) as { description?: string }
+  if (keyword === 'pattern' && description) return `must be of another form: ${description}`
   const { allowedValues = [] } = params as { allowedValues?: unknown[] }
   return keyword === 'enum' ? `must be one of ${allowedValues.join(', ')}` : (message ?? 'does not fit')
 }

@@ -6,7 +6,10 @@ const url = (description: string) => Type.String({ pattern: '^https?://', maxLen
 
 const label = (description: string) => Type.String({ minLength: 1, maxLength: 128, description })
 
-const scope = Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' })
+const scope = Type.String({
+  pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$',
+  description: 'A scope: printable ASCII without blank, quote and backslash.',
+})
 
 const algorithm = Type.Enum(
   ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'],
@@ -170,10 +173,16 @@ const match = Type.Object(
       }),
     ),
     methods: Type.Optional(
-      Type.Array(Type.String({ pattern: "^[A-Z0-9!#$%&'*+.^_`|~-]{1,64}$" }), {
-        minItems: 1,
-        description: 'Another method gets 405. Default: any.',
-      }),
+      Type.Array(
+        Type.String({
+          pattern: "^[A-Z0-9!#$%&'*+.^_`|~-]{1,64}$",
+          description: 'A method in capitals, such as GET.',
+        }),
+        {
+          minItems: 1,
+          description: 'Another method gets 405. Default: any.',
+        },
+      ),
     ),
   },
   { additionalProperties: false, description: 'Which requests it is for.' },

@@ -100,9 +100,8 @@ export async function explain(
   if (isDenial(caller)) return journal.refused('identity', caller)
   journal.identified(caller)
 
-  const denial = authorize(caller, route)
-  if (denial) return journal.refused(denial.reason === 'insufficient_claims' ? 'claims' : 'scopes', denial)
-  journal.authorized(route)
+  const lacking = journal.authorized(route, authorize(caller, route))
+  if (lacking) return lacking
 
   const verdict = await attemptAsync(async () => ({
     kind: 'verdict' as const,
@@ -171,6 +170,40 @@ function createJournal({ method, authority, path }: RequestContext, showValues: 
     return explanation
   }
 
+  function addScopes({ auth, scopes, sources }: RouteSpec): void {
+    const asks = auth !== 'none' && scopes.length > 0
+    const says = asks ? `holds ${scopes.join(' ')}` : 'none are asked for'
+    add('scopes', asks ? 'passed' : 'skipped', says, sources?.scopes)
+  }
+
+  function addClaims({ auth, claims = [], sources }: RouteSpec): void {
+    const asks = auth !== 'none' && claims.length > 0
+    const shown = claims.map(({ claim, values }) => `${claim} is one of ${values.join(', ')}`)
+    add(
+      'claims',
+      asks ? 'passed' : 'skipped',
+      asks ? shown.join('; ') : 'none are asked for',
+      sources?.claims,
+    )
+  }
+
+  function refused(step: StepName, denial: Denial): Explanation {
+    const sources: Partial<Record<StepName, string | undefined>> = {
+      ...explanation.route.sources,
+      identity: explanation.route.sources.auth,
+    }
+    add(step, 'refused', denial.detail, sources[step])
+    const { reason, detail, cause } = denial
+    explanation.verdict = {
+      decision: 'deny',
+      status: denialRow(denial).httpStatus,
+      reason,
+      detail,
+      ...(cause !== undefined && { cause }),
+    }
+    return close()
+  }
+
   return {
     passed: (step: StepName, says: string) => add(step, 'passed', says),
 
@@ -190,22 +223,14 @@ function createJournal({ method, authority, path }: RequestContext, showValues: 
       add('identity', 'passed', showCaller(caller), explanation.route.sources.auth)
     },
 
-    authorized({ auth, scopes, claims = [], sources }: RouteSpec): void {
-      const asksScopes = auth !== 'none' && scopes.length > 0
-      const asksClaims = auth !== 'none' && claims.length > 0
-      add(
-        'scopes',
-        asksScopes ? 'passed' : 'skipped',
-        asksScopes ? `holds ${scopes.join(' ')}` : 'none are asked for',
-        sources?.scopes,
-      )
-      const shown = claims.map(({ claim, values }) => `${claim} is one of ${values.join(', ')}`)
-      add(
-        'claims',
-        asksClaims ? 'passed' : 'skipped',
-        asksClaims ? shown.join('; ') : 'none are asked for',
-        sources?.claims,
-      )
+    /** @returns the closed explanation where a scope or a claim is lacking. */
+    authorized(route: RouteSpec, denial: Denial | undefined): Explanation | undefined {
+      const isForClaims = denial?.reason === 'insufficient_claims' || route.scopes.length === 0
+      if (denial && !isForClaims) return refused('scopes', denial)
+      addScopes(route)
+      if (denial) return refused('claims', denial)
+      addClaims(route)
+      return undefined
     },
 
     limited({ limits = [] }: RouteSpec, states: readonly LimitState[]): void {
@@ -221,22 +246,7 @@ function createJournal({ method, authority, path }: RequestContext, showValues: 
       }
     },
 
-    refused(step: StepName, denial: Denial): Explanation {
-      const sources: Partial<Record<StepName, string | undefined>> = {
-        ...explanation.route.sources,
-        identity: explanation.route.sources.auth,
-      }
-      add(step, 'refused', denial.detail, sources[step])
-      const { reason, detail, cause } = denial
-      explanation.verdict = {
-        decision: 'deny',
-        status: denialRow(denial).httpStatus,
-        reason,
-        detail,
-        ...(cause !== undefined && { cause }),
-      }
-      return close()
-    },
+    refused,
 
     faulted(step: StepName, error: Error): Explanation {
       add(step, 'fault', error.message)

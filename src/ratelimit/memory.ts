@@ -39,8 +39,8 @@ interface Attempt {
   isTaken: boolean
 }
 
-/** How many counters are looked at for expired ones with each charge, and while there is no room. */
-const sweepSteps = { usual: 4, full: 16 }
+/** How many counters are looked at for expired ones with each charge, and while there is little room left. */
+const sweepSteps = { usual: 4, crowded: 16 }
 
 /** Overflow counters of one algorithm and rate: so many groups of limits, each with so many slots for its keys. */
 const overflow = { groups: 64, slots: 64 }
@@ -111,7 +111,8 @@ export class MemoryLimiter implements Limiter {
   }
 
   #sweep(charges: number): void {
-    const steps = this.#isFull ? sweepSteps.full : sweepSteps.usual
+    const isCrowded = this.#own.size >= this.#maxKeys * 0.75
+    const steps = isCrowded ? sweepSteps.crowded : sweepSteps.usual
     this.#own.sweep(charges * steps, this.#latestMs)
     this.#shared.sweep(charges * sweepSteps.usual, this.#latestMs)
   }

@@ -28,8 +28,12 @@ describe('an issuer of the policy', () => {
   })
 
   test.each([
-    ['a name that is no label', { name: 'The Partner' }, /issuers\.0\.name: must match pattern/],
-    ['an issuer that is no URL', { issuer: 'login.example.com' }, /issuers\.0\.issuer: must match pattern/],
+    ['a name that is no label', { name: 'The Partner' }, /issuers\.0\.name: must be of another form/],
+    [
+      'an issuer that is no URL',
+      { issuer: 'login.example.com' },
+      /issuers\.0\.issuer: must be of another form/,
+    ],
     ['an audience of nothing', { audience: [] }, /issuers\.0\.audience: must NOT have fewer than 1 items/],
     ['an audience that is a number', { audience: 7 }, /audience: must be string, or must be array/],
     ['HMAC', { algorithms: ['HS256'] }, /issuers\.0\.algorithms\.0: must be one of RS256, /],
