@@ -4,6 +4,7 @@ import { type SetupName, setups } from './setups.ts'
 /** What the benchmark can be asked for by name, beside the setups. */
 const guardName = 'exact'
 const checkName = 'check'
+const floodName = 'flood'
 
 /** What the benchmark is asked for. */
 export interface Arguments {
@@ -14,6 +15,8 @@ export interface Arguments {
   names: readonly SetupName[]
   /** Run the guard. */
   exact: boolean
+  /** Measure good callers beside a flood of bad tokens. */
+  flood: boolean
   seconds: number
   rounds: number
   requests: number
@@ -30,13 +33,14 @@ requests. Everything runs on 127.0.0.1, and ends by itself.
 
 Usage: npm run bench -- [NAME…] [options]
 
-NAME chooses parts; without any, everything but "${guardName}" is run:
+NAME chooses parts; without any, everything but "${guardName}" and "${floodName}" is run:
   ${checkName.padEnd(18)}Check calls straight at Gatepost, by ghz
 ${Object.entries(setups)
   .map(([name, { title }]) => `  ${name.padEnd(18)}${title}`)
   .join('\n')}
   ${guardName.padEnd(18)}no figures: sends --requests requests through each setup that Gatepost observes, and
                     fails unless all are answered and each has exactly one request.completed event
+  ${floodName.padEnd(18)}how long good callers wait while others show bad tokens, judged by introspection
 
   --seconds N       length of a round (default 5)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
@@ -51,13 +55,14 @@ Exit code: 0, or 1 where any request failed or a count was wrong.
 export function parseArguments(args: string[]): Arguments {
   const { values, positionals } = parse(args)
   for (const name of positionals) requireKnown(name)
-  const measured = positionals.filter((name) => name !== guardName)
+  const measured = positionals.filter((name) => name !== guardName && name !== floodName)
   const isAsked = (name: string) => (positionals.length === 0 ? true : measured.includes(name))
   return {
     help: values.help,
     check: isAsked(checkName),
     names: (Object.keys(setups) as SetupName[]).filter(isAsked),
     exact: positionals.includes(guardName),
+    flood: positionals.includes(floodName),
     seconds: wholeNumber('--seconds', values.seconds),
     rounds: wholeNumber('--rounds', values.rounds),
     requests: wholeNumber('--requests', values.requests),
@@ -84,7 +89,7 @@ function parse(args: string[]) {
 }
 
 function requireKnown(name: string): void {
-  const known = [checkName, ...Object.keys(setups), guardName]
+  const known = [checkName, ...Object.keys(setups), guardName, floodName]
   if (!known.includes(name)) throw new UsageError(`There is no part "${name}": choose of ${known.join(', ')}`)
 }
 

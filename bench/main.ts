@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { type Arguments, help, parseArguments, UsageError } from './arguments.ts'
 import { countExactly, type ExactCount, isExact } from './exact.ts'
+import { floodTable, measureFlood } from './flood.ts'
 import { measureCheck, measureSetup, type Round } from './measure.ts'
 import { countsTable, figuresTable, noise, type Row } from './report.ts'
 import { isObserved, type SetupName, setups } from './setups.ts'
@@ -83,7 +84,14 @@ async function bench(args: Arguments): Promise<number> {
   const good: boolean[] = []
   if (check || names.length > 0) good.push(await figures(args, options))
   if (args.exact) good.push(await guard(args, options))
+  if (args.flood) good.push(await flood(args))
   return good.every(Boolean) ? exitCodes.ok : exitCodes.failed
+}
+
+async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
+  const phases = await measureFlood(seconds, rounds, progress)
+  print(floodTable(phases))
+  return phases.every(({ notAllowed }) => notAllowed === 0)
 }
 
 function profiling(folder: string): Record<string, string> {
