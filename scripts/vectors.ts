@@ -5,10 +5,11 @@ import { checkRequests } from './vectors/check-requests.ts'
 import { envoyJwtAuthn } from './vectors/envoy-jwt-authn.ts'
 import { gcra } from './vectors/gcra.ts'
 import { joseCookbook } from './vectors/jose-cookbook.ts'
+import { pathNormalization } from './vectors/path-normalization.ts'
 import { runVectors } from './vectors/run.ts'
 
 /** Every set of public vectors that Gatepost is held against. */
-const sets = [joseCookbook, envoyJwtAuthn, bearerErrors, checkRequests, gcra]
+const sets = [joseCookbook, envoyJwtAuthn, bearerErrors, checkRequests, gcra, pathNormalization]
 
 process.exitCode = await main(process.argv.slice(2))
 

@@ -90,7 +90,7 @@ const marks = { passed: '\u2713', refused: '\u2717', fault: '!', skipped: '\u00b
 const colours = { passed: 32, refused: 31, fault: 35, skipped: 90 } as const
 
 /** Draws an explanation for people. */
-export function render(explanation: Explanation, by: string, colour: boolean): string {
+function render(explanation: Explanation, by: string, colour: boolean): string {
   const { request, steps, limits, verdict, upstreamHeaders, clientHeaders } = explanation
   const paint = (code: number, shown: string) => (colour ? `\u001b[${code}m${shown}\u001b[0m` : shown)
   const stepLine = ({ step, outcome, says, source }: ExplainedStep) =>

@@ -15,14 +15,34 @@ export interface EffectivePolicy {
 }
 
 /** Reads a policy document over the environment. */
-export type ReadEffectivePolicy = (name: string, text: string) => DocumentResult<EffectivePolicy>
+type ReadEffectivePolicy = (name: string, text: string) => DocumentResult<EffectivePolicy>
 
-/** Makes the reader; it serves at the start and at every reload. */
+/** Makes a reader that works on the spot. */
 export function createPolicyReader(values: Values, env: Environment): ReadEffectivePolicy {
   return (name, text) => {
-    const parsed = readPolicy(name, text)
-    return parsed.kind === 'problems' ? parsed : compile(values, env, parsed.value, parsed.locate)
+    const read = parsePolicy(values, env, name, text)
+    return read.kind === 'problems' ? read : { kind: 'document', value: read.value }
   }
+}
+
+/** Reads a policy and keeps the document beside what it comes to. */
+export function parsePolicy(
+  values: Values,
+  env: Environment,
+  name: string,
+  text: string,
+): ParsedPolicy | Extract<DocumentResult<never>, { kind: 'problems' }> {
+  const parsed = readPolicy(name, text)
+  if (parsed.kind === 'problems') return parsed
+  const compiled = compile(values, env, parsed.value, parsed.locate)
+  return compiled.kind === 'problems' ? compiled : { ...compiled, document: parsed.value }
+}
+
+/** A policy beside the document that it comes from. */
+export interface ParsedPolicy {
+  kind: 'document'
+  value: EffectivePolicy
+  document: PolicyDocument
 }
 
 /** Reads the policy that the environment names; without one the environment alone is the policy. */

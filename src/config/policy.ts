@@ -30,12 +30,14 @@ const issuer = Type.Object(
     algorithms: Type.Optional(
       Type.Array(algorithm, { minItems: 1, description: 'Which it may sign with. Default: all of them.' }),
     ),
-    jwks_uri: Type.Optional(url('Where its keys are, if it has no discovery document.')),
+    jwks_uri: Type.Optional(url('Where its keys are. Default: where its discovery document says.')),
     validation: Type.Optional(
-      Type.Enum(['jwt', 'introspection'], { description: 'By its keys (default), or by asking it.' }),
+      Type.Enum(['jwt', 'introspection'], {
+        description: 'By its keys, or by asking it (RFC 7662). Default: jwt.',
+      }),
     ),
     introspection_endpoint: Type.Optional(
-      url('Where it is asked, if not where its discovery document says.'),
+      url('Where it is asked. Default: where its discovery document says.'),
     ),
     client_id: Type.Optional(
       Type.String({ minLength: 1, description: 'Client id by which Gatepost introspects.' }),
@@ -50,9 +52,9 @@ const issuer = Type.Object(
       Type.String({ minLength: 1, description: 'A file with the secret; reread when it changes.' }),
     ),
     userinfo: Type.Optional(
-      Type.Boolean({ description: 'Whether its userinfo endpoint is asked about users.' }),
+      Type.Boolean({ description: 'Whether its userinfo endpoint is asked about users. Default: false.' }),
     ),
-    userinfo_endpoint: Type.Optional(url('Where that is, if not where its discovery document says.')),
+    userinfo_endpoint: Type.Optional(url('Where that is. Default: where its discovery document says.')),
   },
   { additionalProperties: false, description: 'Somebody whose tokens are trusted.' },
 )
@@ -63,11 +65,14 @@ const claims = Type.Record(
   {
     additionalProperties: false,
     description:
-      'Claims that a caller must have (a path of names is joined by dots), each with one of these values.',
+      'Claims that a caller must have (a path of names is joined by dots), each with one of these values. Default: inherited.',
   },
 )
 
-const scopes = Type.Array(scope, { description: 'Scopes that a caller must hold, all of them.' })
+const scopes = Type.Array(scope, {
+  description:
+    'Scopes that a caller must hold, all of them; an empty list asks for none. Default: inherited.',
+})
 
 const authMode = Type.Enum(['required', 'optional', 'none'], {
   description: 'Whether a caller must show a credential; optional accepts none, but no bad one.',
@@ -78,7 +83,11 @@ const auth = Type.Union(
     authMode,
     Type.Object(
       {
-        mode: Type.Optional(Type.Enum(['required', 'optional'], { description: 'Default: required.' })),
+        mode: Type.Optional(
+          Type.Enum(['required', 'optional'], {
+            description: 'Whether a credential must be shown. Default: required.',
+          }),
+        ),
         issuers: Type.Optional(
           Type.Array(Type.String(), {
             minItems: 1,
@@ -101,7 +110,7 @@ const auth = Type.Union(
       { additionalProperties: false },
     ),
   ],
-  { description: 'Who may come: required, optional or none, or in detail.' },
+  { description: 'Who may come: required, optional or none, or in detail. Default: inherited.' },
 )
 
 const rate = Type.String({
@@ -142,7 +151,7 @@ const limit = Type.Object(
           claim: Type.String({ minLength: 1, description: 'The claim that names the plan.' }),
           limits: Type.Record(Type.String({ pattern: '^.{1,256}$' }), rate, {
             additionalProperties: false,
-            description: 'The limit of each plan; who has none of them gets limit.',
+            description: 'The rate of each plan, by the value of the claim; who has none of them gets limit.',
           }),
         },
         { additionalProperties: false, description: 'Limits that hang on a claim of the caller.' },
@@ -154,7 +163,8 @@ const limit = Type.Object(
 
 const limits = Type.Array(limit, {
   maxItems: 16,
-  description: 'All of them must leave room; none is charged where one refuses.',
+  description:
+    'All of them must leave room; none is charged where one refuses. An empty list clears. Default: inherited.',
 })
 
 const match = Type.Object(
@@ -185,7 +195,7 @@ const match = Type.Object(
       ),
     ),
   },
-  { additionalProperties: false, description: 'Which requests it is for.' },
+  { additionalProperties: false, description: 'Which requests it is for. Default: all.' },
 )
 
 const headerName = '^[a-z0-9-]{1,64}$'

@@ -1,15 +1,11 @@
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
 import { type ApiKeySettings, readApiKeys } from './api-keys.ts'
 import type { DocumentResult } from './document.ts'
-import {
-  createPolicyReader,
-  type EffectivePolicy,
-  type ReadEffectivePolicy,
-  readFirstPolicy,
-} from './effective-policy.ts'
+import { type EffectivePolicy, readFirstPolicy } from './effective-policy.ts'
 import { type Environment, type Problem, readEnvironment, secretOf } from './environment.ts'
-import { readFile } from './followed-file.ts'
+import { type FollowParts, readFile } from './followed-file.ts'
 import { isLoopback } from './parsers.ts'
+import { createThreadedPolicyReader } from './policy-thread.ts'
 import type { Secret } from './secret-file.ts'
 import type { Values } from './variables.ts'
 
@@ -22,7 +18,7 @@ export interface Settings {
   dataDir: string
   drain: { delayMs: number; timeoutMs: number }
   /** Whom Gatepost trusts and what routes ask: at the start, and by what file it changes. */
-  policy: { first: EffectivePolicy; path?: string; read: ReadEffectivePolicy }
+  policy: { first: EffectivePolicy; path?: string; read: FollowParts<EffectivePolicy>['read'] }
   /** Which refusals by a limit become events. */
   rateLimitEvents: Values['GATEPOST_RATE_LIMIT_EVENTS']
   /** API keys: the file, its content at the start, and the header that keys come in. */
@@ -92,7 +88,7 @@ function assemble(
     policy: {
       first: policy,
       ...(values.GATEPOST_POLICY_FILE && { path: values.GATEPOST_POLICY_FILE }),
-      read: createPolicyReader(values, env),
+      read: createThreadedPolicyReader(values, env),
     },
     rateLimitEvents: values.GATEPOST_RATE_LIMIT_EVENTS,
     ...(apiKeys && { apiKeys }),

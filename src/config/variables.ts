@@ -86,7 +86,8 @@ export const variables = {
   },
   GATEPOST_POLICY_FILE: {
     parse: parse.text,
-    meaning: 'The policy file (YAML): further issuers, and what they are trusted for.',
+    meaning:
+      'The policy file (YAML): routes, limits and further issuers. Reread when it changes and on SIGHUP.',
   },
   GATEPOST_POLICY: {
     parse: parse.text,

@@ -207,15 +207,9 @@ function createJournal({ method, authority, path }: RequestContext, showValues: 
   return {
     passed: (step: StepName, says: string) => add(step, 'passed', says),
 
-    routed({ spec, rule }: MatchedRoute): void {
-      explanation.route = describeRoute(spec)
-      add(
-        'route',
-        'passed',
-        rule
-          ? `${spec.name}: ${showRule(rule)}`
-          : `${spec.name}: no route of the policy fits, the defaults hold`,
-      )
+    routed(match: MatchedRoute): void {
+      explanation.route = describeRoute(match.spec)
+      add('route', 'passed', `${match.spec.name}: ${showMatch(match)}`)
     },
 
     identified(caller: Caller): void {
@@ -270,10 +264,11 @@ function describeRoute({ name, service, auth, sources = {} }: RouteSpec): Explan
   return { name, ...(service !== undefined && { service }), auth, sources }
 }
 
-function showRule({ host, path, methods }: NonNullable<MatchedRoute['rule']>): string {
-  return [`host ${host ?? 'any'}`, `path ${path ?? 'any'}`, `methods ${methods?.join(' ') ?? 'any'}`].join(
-    ', ',
-  )
+function showMatch({ rule, named }: MatchedRoute): string {
+  if (!rule) return 'no route of the policy fits, the defaults hold'
+  const { host = 'any', path = 'any', methods = ['any'] } = rule
+  const where = named ? "named by Envoy's route" : `host ${host}, path ${path}`
+  return `${where}, methods ${methods.join(' ')}`
 }
 
 function describeCaller(caller: Caller, showValues: boolean): Explanation['caller'] {

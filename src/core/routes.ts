@@ -79,6 +79,8 @@ export interface MatchedRoute {
   preflight: boolean
   /** The policy's rule that fits, or that Envoy's route names; absent where the defaults hold. */
   rule?: RouteMatch
+  /** Whether Envoy's route names the rule, whose host and path then mean nothing. */
+  named?: true
 }
 
 /** Finds what the route of a request asks. */
@@ -119,7 +121,7 @@ function compile({ defaults, routes, limitForm }: RoutePolicy): Omit<Routes, 're
     const { route: name } = request.overrides
     const named = name === undefined ? undefined : byName.get(name.trim())
     if (!named) return routes.length === 0 ? { spec: defaults } : findByPath(request, method)
-    return admits(named, method) ? found(named) : wrongMethod(named.match.methods ?? [])
+    return admits(named, method) ? { ...found(named), named: true } : wrongMethod(named.match.methods ?? [])
   }
 
   function findByPath({ authority, path }: Routable, method: string): Found | Denial {
@@ -131,8 +133,8 @@ function compile({ defaults, routes, limitForm }: RoutePolicy): Omit<Routes, 're
     return finding.kind === 'route' ? found(finding.route) : { spec: defaults }
   }
 
-  function matched({ spec, rule }: Found, request: Routable, preflight: boolean): MatchedRoute {
-    return { kind: 'route', spec: override(spec, request.overrides), preflight, ...(rule && { rule }) }
+  function matched({ spec, ...how }: Found, request: Routable, preflight: boolean): MatchedRoute {
+    return { kind: 'route', spec: override(spec, request.overrides), preflight, ...how }
   }
 
   return {
@@ -151,10 +153,7 @@ function compile({ defaults, routes, limitForm }: RoutePolicy): Omit<Routes, 're
   }
 }
 
-interface Found {
-  spec: RouteSpec
-  rule?: RouteMatch
-}
+type Found = Pick<MatchedRoute, 'spec' | 'rule' | 'named'>
 
 function found({ spec, match }: PolicyRoute): Found {
   return { spec, rule: match }

@@ -508,3 +508,20 @@ describe('across restarts', () => {
     expect(await idsFor('first')).toEqual(['first'])
   })
 })
+
+test('once its trust is taken away, not even a fetch that has just brought the same keys gives it back', async () => {
+  const { keys, keySet, clock, ended } = setUp()
+  keys.publish(first.jwk)
+  await keySet.start()
+  const [key] = await keySet.find('first', 'ES256')
+  const answer = keys.hang()
+  await clock.advance(5 * minute)
+
+  answer(first.jwk)
+  // The answer has been taken, and its keys are being read.
+  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve()
+  keySet.retire()
+  await until(() => ended.length === 2)
+
+  expect(key?.active).toBe(false)
+})

@@ -98,10 +98,10 @@ describe('where nobody is trusted', () => {
 })
 
 describe('read again', () => {
-  test('it is held against the same environment', () => {
+  test('it is held against the same environment', async () => {
     const { read } = policyOf({ ...oidc, GATEPOST_REQUIRED_SCOPES: 'read:env' })
 
-    expect(read('new.yaml', partner)).toMatchObject({
+    expect(await read('new.yaml', partner)).toMatchObject({
       kind: 'document',
       value: {
         issuers: [{ kind: 'oidc' }, { kind: 'policy' }],
@@ -109,7 +109,7 @@ describe('read again', () => {
       },
     })
     expect(
-      read('new.yaml', 'issuers: [{name: oidc, issuer: "https://x.example.com/", audience: api}]'),
+      await read('new.yaml', 'issuers: [{name: oidc, issuer: "https://x.example.com/", audience: api}]'),
     ).toEqual({
       kind: 'problems',
       problems: ['new.yaml:1:11: there are two issuers called "oidc"'],

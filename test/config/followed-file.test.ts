@@ -36,6 +36,21 @@ function follow(first: string) {
   }
 }
 
+/** Follows with a reader that answers when it is told to. */
+function followSlowly() {
+  const { logger, lines } = createLogLines()
+  const answers: ((answer: string | Error) => void)[] = []
+  const readSlowly = () => {
+    const { promise, resolve, reject } = Promise.withResolvers<DocumentResult<string>>()
+    answers.push((answer) =>
+      answer instanceof Error ? reject(answer) : resolve({ kind: 'document', value: answer }),
+    )
+    return promise
+  }
+  const file = followFile(path, 'first', { read: readSlowly, clock: new FakeClock(), logger })
+  return { file, answers, told: () => lines.map(({ level, message }) => `${level}: ${message}`) }
+}
+
 /** Puts another file in its place, as editors and Kubernetes do. */
 async function replace(text: string): Promise<void> {
   await writeFile(`${path}.new`, text)
@@ -139,6 +154,44 @@ describe('a file that is followed', () => {
 
     expect(problems).toEqual([`${path}:1:1: bad`])
     expect([none, file.current]).toEqual([[], 'two'])
+  })
+
+  test('whose reader takes its time is read by one at a time, and once more for all who asked meanwhile', async () => {
+    await writeFile(path, 'one')
+    const { file, answers, told } = followSlowly()
+
+    const first = file.reload()
+    const others = [file.reload(), file.reload()]
+    const askedAtOnce = answers.length
+    answers[0]?.('two')
+    await first
+    answers[1]?.('three')
+    await Promise.all(others)
+
+    expect([askedAtOnce, answers.length, file.current]).toEqual([1, 2, 'three'])
+    expect(told()).toEqual(['info: file reloaded', 'info: file reloaded'])
+  })
+
+  test('whose reader fails keeps its last good content', async () => {
+    await writeFile(path, 'one')
+    const { file, answers } = followSlowly()
+
+    const problems = file.reload()
+    answers[0]?.(new Error('the thread is gone'))
+
+    expect(await problems).toEqual([`${path}: cannot read it: the thread is gone`])
+    expect(file.current).toBe('first')
+  })
+
+  test('whose reader answers after the end is left as it was', async () => {
+    await writeFile(path, 'one')
+    const { file, answers, told } = followSlowly()
+
+    const reading = file.reload()
+    file.close()
+    answers[0]?.('two')
+
+    expect([await reading, file.current, told()]).toEqual([[], 'first', []])
   })
 
   test('is left alone after the end', async () => {

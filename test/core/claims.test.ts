@@ -47,6 +47,7 @@ describe('the values of a claim', () => {
     'org.constructor',
     'org.__proto__.id',
     'constructor.name',
+    'org.units.__proto__.length',
   ])('names that objects have are no claims: %s', (claim) => {
     expect(claimValues(caller, claim)).toEqual([])
   })

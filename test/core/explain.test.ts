@@ -98,6 +98,20 @@ function says({ steps }: Explanation, wanted: string): string | undefined {
 }
 
 describe('a request that passes', () => {
+  test('by a route that Envoy’s names is told so: host and path of the rule are none of its own', async () => {
+    const named = await setUp().explain({
+      path: '/else',
+      host: 'other.example.com',
+      route_settings: { route: 'users' },
+    })
+    const labelled = await setUp().explain({ route_settings: { route: 'a-label' } })
+
+    expect([says(named, 'route'), says(labelled, 'route')]).toEqual([
+      "users: named by Envoy's route, methods GET PUT",
+      'a-label: host api.example.com, path /users/{id}, methods GET PUT',
+    ])
+  })
+
   test('is explained step by step, each with the source of its settings', async () => {
     const { steps, verdict, route } = await setUp().explain()
 

@@ -176,6 +176,17 @@ describe('a counter', () => {
     expect(keyAt(windowed, { limit: 100, windowMs: 1_000 })).not.toBe(keyAt(windowed, perMinute))
   })
 
+  test('cannot be reached by writing one value into another', () => {
+    const by: readonly KeyPart[] = [
+      { kind: 'header', name: 'a' },
+      { kind: 'header', name: 'b' },
+    ]
+
+    expect(keyOf(by, { headers: { a: '1,header,b,2' } })).not.toBe(
+      keyOf(by, { headers: { a: '1', b: '2,header,b' } }),
+    )
+  })
+
   test('is shared by no two tuples of values, however they are chosen', () => {
     const hostile = fc.oneof(
       fc.string(),

@@ -269,6 +269,7 @@ describe('a policy', () => {
         spec: users.spec,
         preflight: false,
         rule: users.match,
+        named: true,
       })
     })
 

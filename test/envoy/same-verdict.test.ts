@@ -1,7 +1,6 @@
 import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startGatepost } from '../support/gatepost.ts'
 import { connectGrpc, type GrpcClient } from '../support/grpc-client.ts'
@@ -9,7 +8,7 @@ import { connectStreams, type StreamClient } from '../support/grpc-streams.ts'
 import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-provider.ts'
 import { base64Url } from '../support/signer.ts'
 import { tempFolder } from '../support/temp.ts'
-import { type SentRequest, throughExtAuthz, throughExtProc, type Verdict } from '../support/verdicts.ts'
+import { type SentRequest, throughExtAuthz, throughExtProc, verdictInWords } from '../support/verdicts.ts'
 
 const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
 const goodKey = `gp_shop_${randomBytes(32).toString('base64url')}`
@@ -266,7 +265,7 @@ test.each(cases.map((one) => [one.name, one.expected, one.request] as const))(
       throughExtProc(streams, request),
     ])
 
-    expect(inWords(map)).toBe(expected)
+    expect(verdictInWords(map)).toBe(expected)
     expect(raw).toEqual(map)
     expect(proc).toEqual(map)
   },
@@ -279,7 +278,7 @@ test('a value that is no text at all is refused the same way', async () => {
   const raw = await throughExtAuthz(checks, request, 'raw')
   const proc = await throughExtProc(streams, request)
 
-  expect(inWords(raw)).toBe(invalid)
+  expect(verdictInWords(raw)).toBe(invalid)
   expect(proc).toEqual(raw)
 })
 
@@ -321,13 +320,3 @@ test('an allowed request reaches the upstream with the identity of its token, an
     metadata: { user_id: 'alice', client_id: 'shop', route: 'orders', service: 'o', decision: 'allow' },
   })
 })
-
-const httpStatus: Readonly<Record<string, number>> = { BadRequest: 400, Unauthorized: 401, Forbidden: 403 }
-
-/** The kind of a verdict in a word or two; whatever is not as it must be stands in it too. */
-function inWords(verdict: Verdict): string {
-  if (verdict.verdict === 'allow') return 'allow'
-  if (verdict.verdict === 'deny') return `${httpStatus[verdict.status]} ${verdict.metadata['reason']}`
-  const isOurs = verdict.code === status.UNAVAILABLE && verdict.details.startsWith('no verdict')
-  return isOurs ? 'fault' : `${verdict.code} ${verdict.details}`
-}

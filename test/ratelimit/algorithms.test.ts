@@ -77,6 +77,13 @@ describe('gcra', () => {
       startMs,
     )
 
+    const third = algorithms.gcra(
+      [startMs, 1, 3],
+      { rate: { limit: 1, windowMs: 1_000 }, burst: 1, cost: 1 },
+      startMs,
+    )
+
+    expect(third).toMatchObject({ allowed: false, retryAtMs: startMs + 334 })
     expect(slower).toMatchObject({ allowed: true, remaining: 10 })
     // 51 units must leak at 10 a minute before one fits.
     expect(smaller).toMatchObject({ allowed: false, remaining: 0, retryAtMs: startMs + 51 * 6_000 })
@@ -174,6 +181,15 @@ describe.each(limitAlgorithms)('%s', (name) => {
 
     expect(answers.map(({ allowed }) => allowed)).toEqual([true, true, true, false])
     expect(answers[2]).toMatchObject({ remaining: 0 })
+  })
+
+  test('counts from the moment of its state where the clock is behind that', () => {
+    const [{ next } = { next: undefined }] = ask(name, fivePerFive, [[7_000, 1]])
+    const demand = { rate: fivePerFive, burst: 5, cost: 1 }
+
+    const [behind, then] = [0, 7_000].map((atMs) => algorithms[name](next, demand, startMs + atMs))
+
+    expect(behind).toMatchObject({ next: then?.next, remaining: 3, resetAtMs: then?.resetAtMs })
   })
 
   test('admits nothing more when the clock is set back', () => {

@@ -86,6 +86,18 @@ describe.each(limiters)('the %s limiter', (_name, create) => {
     expect(after.allowed).toBe(true)
   })
 
+  test('gives back in turn what one counter was asked twice', async () => {
+    const limiter = create()
+    await limiter.take(
+      [chargeOf(fair, 'one', 1), chargeOf(fair, 'one', 1), chargeOf(fair, 'never', 3)],
+      startMs,
+    )
+
+    const { states } = await limiter.peek([chargeOf(fair, 'one', 0)], startMs)
+
+    expect(states).toMatchObject([{ remaining: 2 }])
+  })
+
   test('peeks without taking, of now or later', async () => {
     const limiter = create()
     const charges = [chargeOf(fair, 'one', 2)]

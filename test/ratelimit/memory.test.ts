@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import type { Charge, LimitSpec } from '../../src/core/limits.ts'
+import { type Charge, type LimitSpec, limitAlgorithms } from '../../src/core/limits.ts'
 import { MemoryLimiter } from '../../src/ratelimit/memory.ts'
 
 const startMs = Date.UTC(2030, 0, 1)
@@ -84,6 +84,27 @@ test('keeps counters of different limits apart in the overflow', () => {
   expect(limiter.take([charge('key 0', 1, other)], startMs)).toMatchObject({ allowed: true })
 })
 
+test('keeps a slow plan and a fast one of a limit apart in the overflow', () => {
+  const limiter = new MemoryLimiter({ maxKeys: 0 })
+  const slow = { ...charge('slow', 100), rate: { limit: 100, windowMs: 86_400_000 } }
+  limiter.take([slow], startMs)
+  const fast = { limit: 100, windowMs: 1_000 }
+  for (const key of keys(1_000)) limiter.take([{ ...charge(key), rate: fast }], startMs + 2_000)
+
+  const { allowed } = limiter.take([{ ...slow, cost: 1 }], startMs + 2_000)
+
+  expect(allowed).toBe(false)
+})
+
+test('remembers nothing of who only looks', () => {
+  const limiter = new MemoryLimiter()
+
+  for (const algorithm of limitAlgorithms)
+    limiter.take([charge(algorithm, 0, { ...spec, algorithm })], startMs)
+
+  expect(limiter.size).toBe(0)
+})
+
 test('remembers nothing of what it refuses', () => {
   const limiter = new MemoryLimiter()
 
@@ -131,5 +152,8 @@ test('takes fractions of a millisecond for the millisecond that they are in', ()
 
   const { states } = limiter.take([charge('one')], startMs + 999.5)
 
+  const untouched = limiter.peek([charge('other', 0)], startMs + 999.5)
+
   expect(states).toMatchObject([{ retryAfterMs: 0.5 }])
+  expect(untouched.states).toMatchObject([{ resetMs: 0 }])
 })

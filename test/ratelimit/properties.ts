@@ -76,20 +76,18 @@ function checkRest(model: Model, charge: Charge, nowMs: number, state: LimitStat
 
 /** GCRA is as exact with millions in a month as with three in a second: nothing is ever rounded. */
 export function isExactAtAnySize(tally: Tally) {
-  const demands = fc.array(
-    fc.record({
-      afterMs: fc.oneof(fc.constant(0), fc.nat({ max: 9 }), fc.nat({ max: 2_678_400_000 })),
-      share: fc.double({ min: 0, max: 1, noNaN: true }),
-    }),
-    { maxLength: 12 },
-  )
+  const share = fc.integer({ min: 1, max: 1_000_000 }).map((millionths) => millionths / 1_000_000)
+  const demands = fc.array(fc.record({ pause: fc.option(share, { nil: 0, freq: 1 }), share }), {
+    maxLength: 12,
+    size: 'max',
+  })
   return fc.property(largeRates, demands, (rate, steps) => {
     const limiter = new MemoryLimiter()
     const model = new Model()
     const spec: LimitSpec = { ...largeLimit, rate }
     let nowMs = Date.UTC(2030, 0, 1)
-    for (const { afterMs, share } of steps) {
-      nowMs += afterMs
+    for (const { pause, share } of steps) {
+      nowMs += Math.floor(rate.windowMs * pause)
       const charge = { spec, rate, key: 'one', cost: Math.ceil(rate.limit * share) }
       model.tell(nowMs)
       const verdict = limiter.take([charge], nowMs)

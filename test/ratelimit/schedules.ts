@@ -82,7 +82,7 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
   }),
   plans: fc.array(fc.option(fc.constant('gold'), { nil: undefined }), { minLength: users, maxLength: users }),
   startMs: fc.constantFrom(0, 1, Date.UTC(2030, 0, 1), Date.UTC(2030, 0, 1, 0, 0, 59, 999)),
-  steps: fc.array(steps, { minLength: 1, maxLength: 40 }),
+  steps: fc.array(steps, { minLength: 1, maxLength: 40, size: 'max' }),
 })
 
 /** The requests of a schedule, each with what it asks and the time that the clock shows. */

@@ -1,4 +1,4 @@
-import type { ServiceError } from '@grpc/grpc-js'
+import { status as grpcStatus, type ServiceError } from '@grpc/grpc-js'
 import type { HeaderValueOption__Output } from '../../src/envoy/gen/envoy/config/core/v3/HeaderValueOption.ts'
 import type { CheckRequest } from '../../src/envoy/gen/envoy/service/auth/v3/CheckRequest.ts'
 import type { CheckResponse__Output } from '../../src/envoy/gen/envoy/service/auth/v3/CheckResponse.ts'
@@ -62,6 +62,22 @@ export async function throughExtProc(client: StreamClient, request: SentRequest)
   const response = await responseOf(call, answer)
   call.cancel()
   return fromProcessingResponse(answer, response)
+}
+
+const httpStatus: Readonly<Record<string, number>> = {
+  BadRequest: 400,
+  Unauthorized: 401,
+  Forbidden: 403,
+  MethodNotAllowed: 405,
+  TooManyRequests: 429,
+}
+
+/** The kind of a verdict in a word or two: `allow`, `fault`, or status and reason; whatever is not as it must be too. */
+export function verdictInWords(verdict: Verdict): string {
+  if (verdict.verdict === 'allow') return 'allow'
+  if (verdict.verdict === 'deny') return `${httpStatus[verdict.status]} ${verdict.metadata['reason']}`
+  const isOurs = verdict.code === grpcStatus.UNAVAILABLE && verdict.details.startsWith('no verdict')
+  return isOurs ? 'fault' : `${verdict.code} ${verdict.details}`
 }
 
 /** Whether a request speaks gRPC. */
