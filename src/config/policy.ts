@@ -91,17 +91,19 @@ const auth = Type.Union(
         issuers: Type.Optional(
           Type.Array(Type.String(), {
             minItems: 1,
-            description: 'Short names of the issuers that will do. Default: all.',
+            description: 'Short names of the issuers that will do. Default: inherited, at first all.',
           }),
         ),
         api_key: Type.Optional(
           Type.Boolean({
-            description: 'Whether an API key will do. Default: true, unless issuers are named.',
+            description:
+              'Whether an API key will do. Default: inherited, at first true; false where issuers are named.',
           }),
         ),
         certificate: Type.Optional(
           Type.Boolean({
-            description: 'Whether a client certificate will do. Default: true, unless issuers are named.',
+            description:
+              'Whether a client certificate will do. Default: inherited, at first true; false where issuers are named.',
           }),
         ),
         scopes: Type.Optional(scopes),

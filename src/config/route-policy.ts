@@ -97,7 +97,7 @@ interface Level {
 function merge(base: RouteSpec, { document, at, owner, source }: Level, merging: Merging): RouteSpec {
   const { name, service, auth, rate_limits: limits, headers, allow_preflight: allowPreflight } = document
   const told = (setting: string, value: unknown) => value !== undefined && { [setting]: source }
-  const asks = auth === undefined ? {} : readAuth(auth, [...at, 'auth'], merging)
+  const asks = auth === undefined ? {} : readAuth(auth, base.accepts, [...at, 'auth'], merging)
   checkHeaders(headers, [...at, 'headers'], merging)
   const limitsAt = (index: number) => [...at, 'rate_limits', index]
   checkLimitNames(limits, limitsAt, merging.complain)
@@ -125,13 +125,14 @@ function merge(base: RouteSpec, { document, at, owner, source }: Level, merging:
 /** The short form says whether a credential is asked for, and leaves scopes as they are; the long one says it all. */
 function readAuth(
   auth: PolicyAuth,
+  inherited: AcceptedCredentials | undefined,
   at: DocumentPath,
   merging: Merging,
 ): Partial<Pick<RouteSpec, 'auth' | 'accepts' | 'scopes' | 'claims'>> {
   if (typeof auth === 'string') return { auth }
   return {
     auth: auth.mode ?? 'required',
-    accepts: readAccepted(auth, at, merging),
+    accepts: readAccepted(auth, inherited, at, merging),
     ...(auth.scopes && { scopes: auth.scopes }),
     ...(auth.claims && { claims: readClaims(auth.claims) }),
   }
@@ -139,10 +140,10 @@ function readAuth(
 
 function readAccepted(
   { issuers: names, api_key: apiKeys, certificate }: Exclude<PolicyAuth, string>,
+  inherited: AcceptedCredentials = { apiKeys: true, certificates: true },
   at: DocumentPath,
   { issuers, complain }: Merging,
 ): AcceptedCredentials {
-  const others = names === undefined
   const exact = names?.map((name, index) => {
     const issuer = issuers.get(name)
     const known = [...issuers.keys()].join(', ') || 'none'
@@ -151,7 +152,9 @@ function readAccepted(
     }
     return issuer ?? ''
   })
-  return { ...(exact && { issuers: exact }), apiKeys: apiKeys ?? others, certificates: certificate ?? others }
+  // A route that names issuers means these; one that names none must not let in whom a weaker level keeps out.
+  const base = exact ? { issuers: exact, apiKeys: false, certificates: false } : inherited
+  return { ...base, apiKeys: apiKeys ?? base.apiKeys, certificates: certificate ?? base.certificates }
 }
 
 function readClaims(claims: Readonly<Record<string, readonly (string | number | boolean)[]>>): ClaimRule[] {

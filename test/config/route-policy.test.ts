@@ -150,6 +150,25 @@ describe('whom a route accepts', () => {
     expect(spec.accepts).toEqual(accepts)
   })
 
+  test.each([
+    ['auth: {scopes: [read:a]}', { issuers: [partner], apiKeys: true, certificates: false }],
+    ['auth: {api_key: false}', { issuers: [partner], apiKeys: false, certificates: false }],
+    [
+      'auth: {issuers: [staff]}',
+      { issuers: ['https://staff.example.com/'], apiKeys: false, certificates: false },
+    ],
+    ['auth: optional', { issuers: [partner], apiKeys: true, certificates: false }],
+    ['service: users', { issuers: [partner], apiKeys: true, certificates: false }],
+  ])('is inherited from the defaults where the route does not say: %s', (settings, accepts) => {
+    const { routes } = policy([
+      'defaults: {auth: {issuers: [partner], api_key: true}}',
+      'routes:',
+      `  - {name: users, ${settings}}`,
+    ])
+
+    expect(routes[0]?.spec.accepts).toEqual(accepts)
+  })
+
   test('may be an issuer of the environment', () => {
     const env = { AUTH0_DOMAIN: 'tenant.eu.auth0.com', AUTH0_AUDIENCE: 'api' }
 
