@@ -10,7 +10,7 @@ const shared = {
 }
 
 /**
- * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts the real
+ * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts real processes: Gatepost, the real
  * Envoy, fetched on first use; `mesh` starts what is large or built.
  */
 export default {

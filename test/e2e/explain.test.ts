@@ -1,13 +1,13 @@
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
-import type { Explanation } from '../src/core/explain.ts'
-import { type CommandResult, runGatepost } from './support/command.ts'
-import { type Gatepost, startGatepost } from './support/gatepost.ts'
-import { connectGrpc, type GrpcClient } from './support/grpc-client.ts'
-import { type OpenIdProvider, startOpenIdProvider } from './support/openid-provider.ts'
-import { freePort, listen } from './support/ports.ts'
-import { type TempFolder, tempFolder } from './support/temp.ts'
+import type { Explanation } from '../../src/core/explain.ts'
+import { type CommandResult, runGatepost } from '../support/command.ts'
+import { type Gatepost, startGatepost } from '../support/gatepost.ts'
+import { connectGrpc, type GrpcClient } from '../support/grpc-client.ts'
+import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-provider.ts'
+import { freePort, listen } from '../support/ports.ts'
+import { type TempFolder, tempFolder } from '../support/temp.ts'
 
 // Each test starts processes, on machines that may be busy.
 jest.setTimeout(60_000)

@@ -1,11 +1,11 @@
 import { rename, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
-import { type Gatepost, type LogLine, parseLogLine, startGatepost } from './support/gatepost.ts'
-import { connectGrpc, type GrpcClient } from './support/grpc-client.ts'
-import { type OpenIdProvider, startOpenIdProvider } from './support/openid-provider.ts'
-import { freePort } from './support/ports.ts'
-import { type TempFolder, tempFolder } from './support/temp.ts'
+import { type Gatepost, type LogLine, parseLogLine, startGatepost } from '../support/gatepost.ts'
+import { connectGrpc, type GrpcClient } from '../support/grpc-client.ts'
+import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-provider.ts'
+import { freePort } from '../support/ports.ts'
+import { type TempFolder, tempFolder } from '../support/temp.ts'
 
 // Each test starts a process, on machines that may be busy.
 jest.setTimeout(60_000)

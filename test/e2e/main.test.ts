@@ -4,12 +4,12 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
-import { runGatepost } from './support/command.ts'
-import { type Gatepost, parseLogLine, startGatepost, waitUntilReady } from './support/gatepost.ts'
-import { connectGrpc } from './support/grpc-client.ts'
-import { type OpenIdProvider, startOpenIdProvider } from './support/openid-provider.ts'
-import { freePort } from './support/ports.ts'
-import { type TempFolder, tempFolder } from './support/temp.ts'
+import { runGatepost } from '../support/command.ts'
+import { type Gatepost, parseLogLine, startGatepost, waitUntilReady } from '../support/gatepost.ts'
+import { connectGrpc } from '../support/grpc-client.ts'
+import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-provider.ts'
+import { freePort } from '../support/ports.ts'
+import { type TempFolder, tempFolder } from '../support/temp.ts'
 
 // Each test starts processes, on machines that may be busy.
 jest.setTimeout(60_000)
@@ -42,7 +42,7 @@ function gatepost(args: readonly string[], env: Record<string, string> = {}) {
 
 describe('gatepost', () => {
   test('--version answers with the version of the package', async () => {
-    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
     expect(await gatepost(['--version'])).toEqual({ code: 0, stdout: `gatepost ${version}\n`, stderr: '' })
   })
