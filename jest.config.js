@@ -10,8 +10,8 @@ const shared = {
 }
 
 /**
- * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts real processes: Gatepost, the real
- * Envoy, fetched on first use; `mesh` starts what is large or built.
+ * `unit` needs nothing but Node; `fuzz` neither, but takes its time (`FUZZ_RUNS` sets how much); `e2e` starts whole
+ * processes: Gatepost, and the real Envoy, fetched on first use; `mesh` starts what is large or built.
  */
 export default {
   projects: [
