@@ -1,11 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { createExplain } from '../src/app.ts'
+import { createExplain, guardedServices } from '../src/app.ts'
 import { issuerSpec } from '../src/app-auth.ts'
 import { createAuthenticator } from '../src/auth/authenticator.ts'
 import type { TrustedIssuer } from '../src/auth/trusted-issuer.ts'
 import { createIssuerVerifier } from '../src/auth/verifier.ts'
+import { createCircuits } from '../src/circuit/circuits.ts'
 import { type Invocation, parseArguments } from '../src/cli/arguments.ts'
 import { explainCommand } from '../src/cli/explain.ts'
 import { readSettings, type Settings } from '../src/config/settings.ts'
@@ -32,7 +33,13 @@ interface Case {
   args: readonly string[]
   /** How often the same request was decided before; default: never. */
   before?: number
+  /** The service whose circuit somebody has opened for half a minute; default: none. */
+  opened?: string
 }
+
+const silent = { debug: unheard, info: unheard, warn: unheard, error: unheard }
+
+function unheard(): void {}
 
 const users = ['GET', '/api/users/7', '--host', 'api.example.com']
 const reports = ['GET', '/api/reports/2029', '--host', 'api.example.com']
@@ -81,6 +88,19 @@ export const cases: readonly Case[] = [
     before: 3,
   },
   {
+    title: 'A circuit is open',
+    about:
+      'Somebody has opened the circuit of `user-service` by hand; one that opened by itself looks the same. The quota is not asked, ' +
+      'let alone charged.',
+    args: [...users, ...bearer('TOKEN')],
+    opened: 'user-service',
+  },
+  {
+    title: 'Shadow mode',
+    about: 'The route only reports: a request without a token would be refused, and goes on, as nobody.',
+    args: ['GET', '/api/search', '--host', 'api.example.com', '--client-address', '198.51.100.7'],
+  },
+  {
     title: 'A method that the route does not have',
     about: 'The route of this path decides; no less specific one and no default is tried.',
     args: ['DELETE', '/api/users/7', '--host', 'api.example.com', ...bearer('TOKEN')],
@@ -121,8 +141,8 @@ export const cases: readonly Case[] = [
 /** What answers: as the running Gatepost does, with a clock that stands still and issuers whose keys are at hand. */
 interface Answerer {
   tokens: Readonly<Record<string, string>>
-  /** Writes what `gatepost explain ARGS` would. @param before how often the same request is decided first. */
-  answer(args: readonly string[], before: number): Promise<string>
+  /** Writes what `gatepost explain ARGS` would, after what has happened before. */
+  answer(args: readonly string[], past: Pick<Case, 'before' | 'opened'>): Promise<string>
 }
 
 async function createAnswerer(): Promise<Answerer> {
@@ -145,7 +165,7 @@ async function createAnswerer(): Promise<Answerer> {
   const authenticate = authenticatorOf(issuers)
   return {
     tokens: await signTokens(signer, house.claims, partner.claims, clock.now() / 1_000),
-    answer: (args, before) => answer(settings, authenticate, clock.now, args, before),
+    answer: (args, past) => answer(settings, authenticate, clock.now, args, past),
   }
 }
 
@@ -180,7 +200,7 @@ async function answer(
   authenticate: Authenticate,
   now: () => number,
   args: readonly string[],
-  before: number,
+  { before = 0, opened }: Pick<Case, 'before' | 'opened'>,
 ): Promise<string> {
   const routes = createRoutes(settings.policy.first.routes)
   const quota = createQuota({
@@ -189,12 +209,23 @@ async function answer(
     publish: () => undefined,
     events: 'first',
   })
-  const common = { routes, authenticate, credentialHeaders: [], quota }
-  const unheard = { publish: () => undefined, onOutcome: () => undefined }
+  const circuits = createCircuits({
+    clock: { now, after: () => () => undefined },
+    publish: () => undefined,
+    logger: silent,
+    random: () => 0,
+    replica: 'gatepost-1',
+  })
+  circuits.declare(guardedServices(settings.policy.first.routes))
+  if (opened !== undefined)
+    circuits.override(opened, { override: 'open', reason: 'maintenance', forMs: 30_000 })
+  const common = { routes, authenticate, credentialHeaders: [], circuits, quota, now, tellsShadow: false }
+  const unheard = { publish: () => undefined, onOutcome: () => undefined, onShadowFault: () => undefined }
   const gateway = createGateway({ ...common, ...unheard, randomId: randomUUID })
   const explain = createExplain({
     routes,
     auth: { explainer: () => authenticate, credentialHeaders: [] },
+    circuits,
     quota,
     now,
   })
@@ -243,10 +274,10 @@ function withTokens(arg: string, tokens: Answerer['tokens']): string {
   return arg.replace(/\$([A-Z]+)/, (_text, name: string) => tokens[name] ?? unwanted(`no token ${name}`))
 }
 
-async function write({ args, before = 0 }: Case, { tokens, answer }: Answerer): Promise<string> {
+async function write({ args, ...past }: Case, { tokens, answer }: Answerer): Promise<string> {
   const text = await answer(
     args.map((arg) => withTokens(arg, tokens)),
-    before,
+    past,
   )
   return `\`\`\`console\n$ gatepost explain ${shell(args)}\n${text.trimEnd()}\n\`\`\``
 }

@@ -1,22 +1,28 @@
 import { hash, randomFillSync, randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
 import { type Auth, openAuth } from './app-auth.ts'
 import type { KeySetState } from './auth/key-set.ts'
+import { createCircuits } from './circuit/circuits.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
 import type { EffectivePolicy } from './config/effective-policy.ts'
 import { type FollowedFile, followFile } from './config/followed-file.ts'
 import { issuerIdentifier } from './config/issuer-settings.ts'
+import type { SubKeys } from './config/secret-key.ts'
 import type { Settings } from './config/settings.ts'
 import { CannotStart } from './core/cannot-start.ts'
+import type { CircuitView } from './core/circuit-view.ts'
+import { type CircuitSpec, type Circuits, unguarded } from './core/circuits.ts'
 import type { Clock } from './core/clock.ts'
-import { type Explanation, explain } from './core/explain.ts'
+import { explain } from './core/explain.ts'
 import { type ExplainRequest, explainContext, explainOptions } from './core/explain-request.ts'
+import type { Explanation } from './core/explanation.ts'
 import { createGateway, type Gateway } from './core/gateway.ts'
 import { showAddress } from './core/listen.ts'
 import type { Logger } from './core/log.ts'
 import { createQuota, type Quota } from './core/quota.ts'
-import { createRoutes, type Routes } from './core/routes.ts'
+import { createRoutes, type RoutePolicy, type Routes } from './core/routes.ts'
 import { createAccessLog } from './envoy/access-log.ts'
 import { createExtAuthz } from './envoy/ext-authz.ts'
 import { createExtProc } from './envoy/ext-proc.ts'
@@ -24,7 +30,9 @@ import { createMutualTls } from './envoy/mutual-tls.ts'
 import { createSeal } from './envoy/seal.ts'
 import { startGrpcServer } from './envoy/server.ts'
 import { createBus, type OnDrop } from './events/bus.ts'
+import { createChoice } from './events/choice.ts'
 import { type LogSink, openLogSink } from './events/log-sink.ts'
+import { createRedactor } from './events/privacy.ts'
 import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { createOutcomeRecorder } from './observability/outcomes.ts'
@@ -71,6 +79,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
     askedTokens: () => auth.answerCounts(),
     eventsWaiting: () => events.bus.depth,
     eventLogBytes: () => events.log?.bufferedBytes ?? 0,
+    circuits: () => circuits.list(),
   })
   const events = openEvents(settings, surroundings, metrics)
   opening.defer(() => events.close())
@@ -78,9 +87,19 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   opening.defer(() => auth.close())
 
   const routes = createRoutes(settings.policy.first.routes)
+  const circuits = createCircuits({
+    clock,
+    publish: events.bus.publish,
+    logger: loggers.named('circuit'),
+    random: Math.random,
+    replica: hostname(),
+  })
+  opening.defer(() => circuits.close())
+  circuits.declare(guardedServices(settings.policy.first.routes))
   const policyFile = followPolicy(settings, surroundings, async ({ issuers, routes: next }) => {
     await auth.adopt(issuers)
     routes.replace(next)
+    circuits.declare(guardedServices(next))
   })
   opening.defer(() => policyFile?.close())
   const limiter = new MemoryLimiter({ onOverflow: () => metrics.limitOverflows.inc() })
@@ -95,10 +114,14 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
     routes,
     authenticate: auth.authenticate,
     credentialHeaders: auth.credentialHeaders,
+    circuits,
     quota,
     publish: events.bus.publish,
     onOutcome: createOutcomeRecorder(metrics),
+    onShadowFault: (error, request) => watcher.faulted(request.door, error, request),
+    tellsShadow: settings.shadowHeader,
     randomId,
+    now: clock.now,
   })
   const watcher = createDecisionWatcher({
     metrics,
@@ -108,12 +131,13 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   })
 
   const stage = { ready: false, draining: false }
-  const readiness = () => describe(stage, auth.keyStates(), watcher)
+  const readiness = () => describe(stage, auth.keyStates(), watcher, circuits.list())
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
   const admin = await startAdminServer(settings.admin.address, {
     ...http,
     token: adminToken,
-    explain: createExplain({ routes, auth, quota, now: clock.now }),
+    circuits,
+    explain: createExplain({ routes, auth, circuits, quota, now: clock.now }),
   })
   opening.defer(() => admin.close())
   const status = settings.statusAddress && (await startStatusServer(settings.statusAddress, http))
@@ -183,15 +207,16 @@ function followPolicy(
 export interface ExplainSources {
   routes: Routes
   auth: Pick<Auth, 'explainer' | 'credentialHeaders'>
+  circuits: Pick<Circuits, 'peek'>
   quota: Quota
   now: () => number
 }
 
 /** Makes the answer to `POST /api/explain`; issuers are asked only where the request says so. */
-export function createExplain({ routes, auth, quota, now }: ExplainSources) {
+export function createExplain({ routes, auth, circuits, quota, now }: ExplainSources) {
   return (asked: ExplainRequest): Promise<Explanation> => {
     const authenticate = auth.explainer(asked.ask_issuers === true)
-    const parts = { routes, authenticate, credentialHeaders: auth.credentialHeaders, quota }
+    const parts = { routes, authenticate, credentialHeaders: auth.credentialHeaders, circuits, quota }
     return explain(parts, explainContext(asked, now()), explainOptions(asked))
   }
 }
@@ -211,6 +236,7 @@ export async function explainOffline(
     issuers: none,
     eventsWaiting: zero,
     eventLogBytes: zero,
+    circuits: none,
   })
   const auth = openAuth(settings, surroundings, metrics, undefined)
   const limiter = new MemoryLimiter()
@@ -218,10 +244,18 @@ export async function explainOffline(
   const routes = createRoutes(settings.policy.first.routes)
   try {
     if (asked.ask_issuers) await auth.start()
-    return await createExplain({ routes, auth, quota, now: surroundings.clock.now })(asked)
+    const circuits = { peek: () => unguarded }
+    return await createExplain({ routes, auth, circuits, quota, now: surroundings.clock.now })(asked)
   } finally {
     auth.close()
   }
+}
+
+/** The services that the policy names with a circuit. */
+export function guardedServices({ routes }: RoutePolicy): ReadonlyMap<string, CircuitSpec> {
+  const services = new Map<string, CircuitSpec>()
+  for (const { spec } of routes) if (spec.service && spec.circuit) services.set(spec.service, spec.circuit)
+  return services
 }
 
 function zero(): number {
@@ -233,7 +267,8 @@ function none(): never[] {
 }
 
 /** The way of events from the request path to whoever wants them. */
-function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics: Metrics) {
+function openEvents(settings: Settings, { loggers }: Surroundings, metrics: Metrics) {
+  const { eventsLog } = settings
   const logger = loggers.named('events')
   const onDrop: OnDrop = (sink, type) => metrics.eventsDropped.inc({ sink, type })
   const log = eventsLog === undefined ? undefined : openEventLog(eventsLog, onDrop, logger)
@@ -241,6 +276,7 @@ function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics:
     sinks: log ? [log] : [],
     capacity: busCapacity,
     newId: randomUUID,
+    ...thrift(settings, metrics),
     defer: setImmediate,
     onPublished: (type) => metrics.events.inc({ type }),
     onDrop,
@@ -253,6 +289,19 @@ function openEvents({ eventsLog }: Settings, { loggers }: Surroundings, metrics:
       const unwritten = (await log?.close(eventLogCloseMs)) ?? 0
       if (unwritten > 0) logger.error({ bytes: unwritten }, 'the last events could not be written')
     },
+  }
+}
+
+/** Which events are told, and what is left of personal data in them. */
+function thrift({ eventChoice: { privacy, ...choice }, subKeys }: Settings, metrics: Metrics) {
+  return {
+    choose: createChoice({
+      ...choice,
+      random: Math.random,
+      onLeftOut: (type, why) => metrics.eventsLeftOut.inc({ type, why }),
+    }),
+    // Where fields are hashed and there is no secret key, the settings were refused.
+    redactor: createRedactor(privacy, () => (subKeys as SubKeys)('events.privacy')),
   }
 }
 
@@ -326,6 +375,7 @@ function describe(
   { ready, draining }: { ready: boolean; draining: boolean },
   issuers: readonly (readonly [string, KeySetState])[],
   { doorsSeen }: DecisionWatcher,
+  circuits: readonly CircuitView[],
 ): Readiness {
   const doors = [...doorsSeen].map(([door, seenAtMs]) => [
     door,
@@ -333,7 +383,17 @@ function describe(
   ])
   return {
     ready: ready && !draining,
-    detail: { draining, issuers: Object.fromEntries(issuers), doors: Object.fromEntries(doors) },
+    detail: {
+      draining,
+      issuers: Object.fromEntries(issuers),
+      doors: Object.fromEntries(doors),
+      circuits: Object.fromEntries(
+        circuits.map(({ service, state, unobserved }) => [
+          service,
+          { state, ...(unobserved && { unobserved }) },
+        ]),
+      ),
+    },
   }
 }
 

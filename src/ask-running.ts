@@ -1,7 +1,7 @@
 import { readAdminToken } from './admin/token.ts'
 import type { Settings } from './config/settings.ts'
 import { CannotStart } from './core/cannot-start.ts'
-import type { Explanation } from './core/explain.ts'
+import type { Explanation } from './core/explanation.ts'
 import type { ExplainRequest } from './core/explain-request.ts'
 import { showAddress } from './core/listen.ts'
 

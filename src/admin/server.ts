@@ -1,10 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
-import type { Explanation } from '../core/explain.ts'
 import type { ExplainRequest } from '../core/explain-request.ts'
+import type { Explanation } from '../core/explanation.ts'
 import { CannotListen, type TcpAddress } from '../core/listen.ts'
 import type { Logger } from '../core/log.ts'
+import { type AdminCircuits, type OverrideBody, overrideSchema, readOrder, showCircuit } from './circuits.ts'
 import { explainRequestSchema } from './schemas.ts'
 
 /** Answers `/readyz`. */
@@ -27,6 +28,7 @@ export interface AdminParts extends StatusParts {
   token: () => string
   /** Says why a request gets the answer that it gets. */
   explain: (asked: ExplainRequest) => Promise<Explanation>
+  circuits: AdminCircuits
 }
 
 /** A running HTTP listener. */
@@ -63,7 +65,25 @@ export async function startAdminServer(address: TcpAddress, parts: AdminParts): 
   app.post('/api/explain', { schema: { body: explainRequestSchema } }, (request) =>
     parts.explain(request.body as ExplainRequest),
   )
+  serveCircuits(app, parts.circuits)
   return listen(app, address)
+}
+
+function serveCircuits(app: FastifyInstance, circuits: AdminCircuits): void {
+  app.get('/api/circuits', async () => ({ circuits: circuits.list().map(showCircuit) }))
+  app.post('/api/circuits/:service', { schema: { body: overrideSchema } }, async (request, reply) => {
+    const { service } = request.params as { service: string }
+    const order = readOrder(request.body as OverrideBody)
+    if (typeof order === 'string') return problem(reply, 400, order)
+    const view = circuits.override(service, order)
+    if (view) return showCircuit(view)
+    const known = circuits.list().map((circuit) => circuit.service)
+    return problem(
+      reply,
+      404,
+      `There is no circuit ${JSON.stringify(service)}; there are: ${known.join(', ') || 'none'}`,
+    )
+  })
 }
 
 /**

@@ -31,11 +31,17 @@ export function createApiKeys(entries: () => ReadonlyMap<string, ApiKeyEntry>): 
     const [, id = ''] = keyShape.exec(key) ?? []
     const entry = entries().get(id)
     const matches = timingSafeEqual(hashOf(key), entry?.hash ?? nobody)
-    if (!entry || !matches) return refuseKey('unknown_key', 'The API key is not known here.')
+    if (!entry || !matches) return refuseKey(whyUnknown(key, entry), 'The API key is not known here.')
     if (entry.expiresAtMs !== undefined && nowMs >= entry.expiresAtMs)
       return refuseKey('expired', 'The API key has expired.')
     return { kind: 'key', issuer: apiKeyIssuer, clientId: entry.clientId, scopes: entry.scopes, claims: {} }
   }
+}
+
+/** For logs and metrics: the caller is told the same of all three. */
+function whyUnknown(key: string, entry: ApiKeyEntry | undefined): string {
+  if (key.includes(',')) return 'repeated_key'
+  return entry ? 'wrong_secret' : 'unknown_key'
 }
 
 function refuseKey(cause: string, detail: string): Denial {

@@ -1,6 +1,6 @@
 import { exitCodes } from '../core/exit-codes.ts'
-import type { ExplainedLimit, ExplainedStep, Explanation } from '../core/explain.ts'
 import type { ExplainRequest } from '../core/explain-request.ts'
+import type { ExplainedLimit, ExplainedStep, Explanation } from '../core/explanation.ts'
 import type { Options } from './arguments.ts'
 
 /** An explanation and whose it is. */
@@ -85,9 +85,9 @@ function grouped(headers: readonly (readonly [string, string])[]): Record<string
   return byName
 }
 
-const marks = { passed: '\u2713', refused: '\u2717', fault: '!', skipped: '\u00b7' } as const
+const marks = { passed: '\u2713', refused: '\u2717', reported: '~', fault: '!', skipped: '\u00b7' } as const
 
-const colours = { passed: 32, refused: 31, fault: 35, skipped: 90 } as const
+const colours = { passed: 32, refused: 31, reported: 33, fault: 35, skipped: 90 } as const
 
 /** Draws an explanation for people. */
 function render(explanation: Explanation, by: string, colour: boolean): string {
@@ -115,10 +115,13 @@ function limitLine({ name, limit, algorithm, by, remaining, retryAfterSeconds }:
 }
 
 function verdictLine(
-  { decision, status, reason, detail, cause }: Explanation['verdict'],
+  { decision, status, reason, detail, cause, shadow = [] }: Explanation['verdict'],
   paint: (code: number, text: string) => string,
 ): string {
-  if (decision === 'allow') return paint(32, 'allowed: the request goes on to the upstream')
+  if (decision === 'allow') {
+    const reported = shadow.map(({ part, reason: why }) => `${part} in shadow mode reports ${why}`)
+    return [paint(32, 'allowed: the request goes on to the upstream'), ...reported].join('\n  ')
+  }
   if (decision === 'fault') return `${paint(35, 'no verdict')}: ${cause ?? ''}\n  ${detail}`
   return `${paint(31, `refused: ${status} ${reason}`)}${cause ? ` (${cause})` : ''}\n  ${detail}`
 }

@@ -77,6 +77,8 @@ function compile(
     auth: values.GATEPOST_AUTH,
     scopes: values.GATEPOST_REQUIRED_SCOPES,
     limits: limitsOf(values.GATEPOST_RATE_LIMIT, limitForm, problems),
+    ...(values.GATEPOST_CIRCUIT !== 'none' && { circuit: values.GATEPOST_CIRCUIT }),
+    shadow: values.GATEPOST_SHADOW,
   }
   const routes = compileRoutes(defaults, document, byName, complain, {
     limitForm,

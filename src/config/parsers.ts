@@ -31,6 +31,18 @@ export function choice<const T extends string>(...words: readonly T[]): Parser<T
   }
 }
 
+/** Some of a few words, by commas, each at most once; none of them is fine. */
+export function choices<const T extends string>(...words: readonly T[]): Parser<readonly T[]> {
+  const one = choice(...words)
+  return (value) => {
+    try {
+      return [...new Set(splitList(value).map(one))]
+    } catch {
+      throw new Unfit(`some of ${words.join(', ')}, by commas`)
+    }
+  }
+}
+
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /** A duration such as `250ms`, `10s`, `1m` or `1h`, between two bounds; in milliseconds. */

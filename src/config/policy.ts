@@ -1,4 +1,6 @@
 import Type, { type Static } from 'typebox'
+import { shadowParts } from '../core/shadow.ts'
+import { circuitSchema } from './circuit-settings.ts'
 import { createDocumentReader } from './document.ts'
 import { issuerUrl, Unfit } from './parsers.ts'
 
@@ -169,6 +171,12 @@ const limits = Type.Array(limit, {
     'All of them must leave room; none is charged where one refuses. An empty list clears. Default: inherited.',
 })
 
+const shadow = Type.Array(Type.Enum([...shadowParts]), {
+  uniqueItems: true,
+  description:
+    'Parts that report what they would refuse, and refuse nothing. An empty list clears. Default: inherited.',
+})
+
 const match = Type.Object(
   {
     host: Type.Optional(
@@ -209,6 +217,8 @@ const route = Type.Object(
     service: Type.Optional(label('The upstream service behind it.')),
     auth: Type.Optional(auth),
     rate_limits: Type.Optional(limits),
+    circuit: Type.Optional(circuitSchema),
+    shadow: Type.Optional(shadow),
     headers: Type.Optional(
       Type.Record(Type.String({ pattern: headerName }), Type.String({ minLength: 1 }), {
         additionalProperties: false,
@@ -228,7 +238,12 @@ export const policySchema = Type.Object(
     issuers: Type.Optional(Type.Array(issuer, { description: 'Issuers beside those of the environment.' })),
     defaults: Type.Optional(
       Type.Object(
-        { auth: Type.Optional(auth), rate_limits: Type.Optional(limits) },
+        {
+          auth: Type.Optional(auth),
+          rate_limits: Type.Optional(limits),
+          circuit: Type.Optional(circuitSchema),
+          shadow: Type.Optional(shadow),
+        },
         {
           additionalProperties: false,
           description: 'What holds for every route that does not say otherwise.',

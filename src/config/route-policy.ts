@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { CircuitSpec } from '../core/circuits.ts'
 import type { ClaimRule } from '../core/claims.ts'
 import { identityHeaderNames } from '../core/identity.ts'
 import { keyPartsForm, parseKeyParts } from '../core/key-parts.ts'
@@ -13,6 +15,8 @@ import {
   type RouteSpec,
   unmatchedRoute,
 } from '../core/routes.ts'
+import type { ShadowPart } from '../core/shadow.ts'
+import { readCircuit } from './circuit-settings.ts'
 import type { DocumentPath } from './document.ts'
 import type { PolicyAuth, PolicyDocument, PolicyLimit, PolicyRouteDocument } from './policy.ts'
 
@@ -21,6 +25,8 @@ export interface RouteDefaults {
   auth: AuthMode
   scopes: readonly string[]
   limits: readonly LimitSpec[]
+  circuit?: CircuitSpec
+  shadow: readonly ShadowPart[]
 }
 
 /** What is fixed at the start and no document can change. */
@@ -58,16 +64,19 @@ export function compileRoutes(
   const base: RouteSpec = {
     name: unmatchedRoute,
     ...environment,
-    sources: { auth: 'the environment', scopes: 'the environment', limits: 'the environment' },
+    sources: Object.fromEntries(
+      (['auth', 'scopes', 'limits', 'circuit', 'shadow'] as const).map((setting) => [
+        setting,
+        'the environment',
+      ]),
+    ),
   }
   const level = { document: { ...defaults, name: unmatchedRoute }, at: ['defaults'], owner: 'defaults' }
   const merged = merge(base, { ...level, source: "the policy's defaults" }, merging)
   checkNames(routes, complain)
-  return {
-    defaults: merged,
-    limitForm,
-    routes: routes.map((route, at) => compileRoute(route, ['routes', at], merged, merging)),
-  }
+  const compiled = routes.map((route, at) => compileRoute(route, ['routes', at], merged, merging))
+  checkCircuits(compiled, complain)
+  return { defaults: merged, limitForm, routes: compiled }
 }
 
 function compileRoute(
@@ -96,19 +105,24 @@ interface Level {
 
 function merge(base: RouteSpec, { document, at, owner, source }: Level, merging: Merging): RouteSpec {
   const { name, service, auth, rate_limits: limits, headers, allow_preflight: allowPreflight } = document
+  const { shadow } = document
+  const { circuit: inherited, ...weaker } = base
+  const circuit = mergeCircuit(document.circuit, inherited, [...at, 'circuit'], merging.complain)
   const told = (setting: string, value: unknown) => value !== undefined && { [setting]: source }
   const asks = auth === undefined ? {} : readAuth(auth, base.accepts, [...at, 'auth'], merging)
   checkHeaders(headers, [...at, 'headers'], merging)
   const limitsAt = (index: number) => [...at, 'rate_limits', index]
   checkLimitNames(limits, limitsAt, merging.complain)
   return {
-    ...base,
+    ...weaker,
     ...asks,
     name,
     ...(service !== undefined && { service }),
     ...(limits && {
       limits: limits.map((limit, index) => readLimit(limit, owner, limitsAt(index), merging.complain)),
     }),
+    ...(circuit && { circuit }),
+    ...(shadow && { shadow }),
     ...(headers && { claimHeaders: Object.entries(headers).map(([header, claim]) => ({ header, claim })) }),
     ...(allowPreflight !== undefined && { allowPreflight }),
     sources: {
@@ -117,8 +131,40 @@ function merge(base: RouteSpec, { document, at, owner, source }: Level, merging:
       ...told('auth', auth),
       ...told('scopes', asks.scopes),
       ...told('claims', asks.claims),
+      ...told('circuit', document.circuit),
       ...told('limits', limits),
+      ...told('shadow', shadow),
     },
+  }
+}
+
+/** What a level says of its circuit replaces the weaker one's word, setting by setting. */
+function mergeCircuit(
+  written: PolicyRouteDocument['circuit'],
+  inherited: CircuitSpec | undefined,
+  at: DocumentPath,
+  complain: Complain,
+): CircuitSpec | undefined {
+  if (written === undefined) return inherited
+  if (written === 'none') return undefined
+  return readCircuit(written, (setting, problem) => complain([...at, setting], problem), inherited)
+}
+
+/** A service is fit or it is not, whichever route leads there. */
+function checkCircuits(routes: readonly PolicyRoute[], complain: Complain): void {
+  const seen = new Map<string, RouteSpec>()
+  for (const [at, { spec }] of routes.entries()) {
+    const { service, circuit } = spec
+    if (service === undefined || circuit === undefined) continue
+    const other = seen.get(service)
+    if (other && !isDeepStrictEqual(other.circuit, circuit)) {
+      const [mine, theirs] = [spec.name, other.name].map((name) => JSON.stringify(name))
+      complain(
+        ['routes', at],
+        `the routes ${theirs} and ${mine} lead to the service ${JSON.stringify(service)}, which has one circuit: give both the same settings, or one of them none`,
+      )
+    }
+    seen.set(service, spec)
   }
 }
 

@@ -1,13 +1,17 @@
 import type { ListenAddress, TcpAddress } from '../core/listen.ts'
+import { type AmqpSettings, amqpSettings, checkAmqp } from './amqp.ts'
 import { type ApiKeySettings, readApiKeys } from './api-keys.ts'
 import type { DocumentResult } from './document.ts'
 import { type EffectivePolicy, readFirstPolicy } from './effective-policy.ts'
 import { type Environment, type Problem, readEnvironment, secretOf } from './environment.ts'
 import { type FollowParts, readFile } from './followed-file.ts'
+import { checkKafka, type KafkaSettings, kafkaSettings } from './kafka.ts'
 import { isLoopback } from './parsers.ts'
 import { createThreadedPolicyReader } from './policy-thread.ts'
 import type { Secret } from './secret-file.ts'
+import { createSubKeys, type SubKeys } from './secret-key.ts'
 import type { Values } from './variables.ts'
+import { readFirstWebhooks, type WebhookSettings } from './webhook-settings.ts'
 
 /** Everything the environment decides, checked. Durations in milliseconds unless the name says otherwise. */
 export interface Settings {
@@ -26,11 +30,26 @@ export interface Settings {
   clientCertificates: Values['GATEPOST_CLIENT_CERT']
   /** By which source a client's address is known. */
   clientAddress: Values['GATEPOST_CLIENT_ADDRESS']
+  /** Whether clients are told what a part in shadow mode would have refused. */
+  shadowHeader: boolean
   /** Who tells how requests ended; `none` for nobody. */
   observer: Values['GATEPOST_OBSERVER']
+  /** Which events are told, the ratio of `request.completed` kept, and what becomes of personal data in them. */
+  eventChoice: {
+    types: Values['GATEPOST_EVENTS']
+    sample: number
+    privacy: Values['GATEPOST_EVENTS_PRIVACY']
+  }
+  /** Keys of Gatepost's own, derived from its secret key; absent where there is none. */
+  subKeys?: SubKeys
   /** Where events go as JSON lines: `stdout`, or the path of a file. */
   eventsLog?: string
-  /** Whether keys may be fetched over plain http beyond loopback. */
+  /** Kafka that events go to, where there is one. */
+  kafka?: KafkaSettings
+  /** RabbitMQ for events; plain data, for a worker thread. */
+  amqp?: AmqpSettings
+  webhooks: WebhookSettings
+  /** Whether keys may be fetched, and webhooks sent, over plain http beyond loopback. */
   allowPlaintext: boolean
   tokens: {
     cacheTtlMs: number
@@ -61,19 +80,27 @@ export function readSettings(env: Environment): SettingsResult {
   const policy = readFirstPolicy(values, env)
   if (policy.kind === 'problems') problems.push(...policy.problems)
   const apiKeys = readKeys(values, problems)
+  const webhooks = readFirstWebhooks(values, env, problems)
   checkListeners(values, problems)
+  checkKafka(values, problems)
+  checkAmqp(values, problems)
+  checkPrivacy(values, env, problems)
   checkWaysIn(values, policy, env, problems)
   if (problems.length > 0 || policy.kind === 'problems') return { kind: 'problems', problems }
-  return { kind: 'settings', settings: deepFreeze(assemble(values, policy.value, apiKeys, env)) }
+  return { kind: 'settings', settings: deepFreeze(assemble(values, policy.value, apiKeys, webhooks, env)) }
 }
 
 function assemble(
   values: Values,
   policy: EffectivePolicy,
   apiKeys: Settings['apiKeys'] | undefined,
+  webhooks: WebhookSettings,
   env: Environment,
 ): Settings {
   const token = secretOf('GATEPOST_ADMIN_TOKEN', values.GATEPOST_ADMIN_TOKEN, env)
+  const secretKey = secretOf('GATEPOST_SECRET_KEY', values.GATEPOST_SECRET_KEY, env)
+  const kafka = kafkaSettings(values, env)
+  const amqp = amqpSettings(values, env)
   const tls = tlsSettings(values)
   return {
     grpc: {
@@ -94,8 +121,18 @@ function assemble(
     ...(apiKeys && { apiKeys }),
     clientCertificates: values.GATEPOST_CLIENT_CERT,
     clientAddress: values.GATEPOST_CLIENT_ADDRESS,
+    shadowHeader: values.GATEPOST_SHADOW_HEADER,
     observer: values.GATEPOST_OBSERVER,
+    eventChoice: {
+      types: values.GATEPOST_EVENTS,
+      sample: values.GATEPOST_EVENTS_SAMPLE,
+      privacy: values.GATEPOST_EVENTS_PRIVACY,
+    },
+    ...(secretKey && { subKeys: createSubKeys(secretKey) }),
     ...(values.GATEPOST_EVENTS_LOG && { eventsLog: values.GATEPOST_EVENTS_LOG }),
+    ...(kafka && { kafka }),
+    ...(amqp && { amqp }),
+    webhooks,
     allowPlaintext: values.GATEPOST_ALLOW_PLAINTEXT,
     tokens: {
       cacheTtlMs: values.GATEPOST_TOKEN_CACHE_TTL,
@@ -145,6 +182,16 @@ function checkListeners(values: Values, problems: Problem[]): void {
       `GATEPOST_GRPC_ADDRESS: ${grpc.host} can be reached from other machines and the connection is plain text; set ${tlsFiles.join(', ')} for mTLS, listen on 127.0.0.1 or unix:/path, or set GATEPOST_GRPC_INSECURE=true`,
     )
   }
+}
+
+/** A hash without a key could be undone by trying every address. */
+function checkPrivacy(values: Values, env: Environment, problems: Problem[]): void {
+  const hashed = Object.entries(values.GATEPOST_EVENTS_PRIVACY).filter(([, action]) => action === 'hash')
+  const isSpokenOf = env['GATEPOST_SECRET_KEY'] || env['GATEPOST_SECRET_KEY_FILE']
+  if (hashed.length === 0 || values.GATEPOST_SECRET_KEY !== undefined || isSpokenOf) return
+  problems.push(
+    `GATEPOST_EVENTS_PRIVACY: ${hashed.map(([field]) => `${field}=hash`).join(',')} needs a key; set GATEPOST_SECRET_KEY or GATEPOST_SECRET_KEY_FILE (openssl rand -base64 32 makes one), or drop the field`,
+  )
 }
 
 const issuerNames = ['AUTH0_DOMAIN', 'OKTA_DOMAIN', 'OIDC_ISSUER']

@@ -1,6 +1,12 @@
 import { limitAlgorithms } from '../core/limits.ts'
 import { authModes } from '../core/routes.ts'
+import { shadowParts } from '../core/shadow.ts'
+import { amqpUrl } from './amqp.ts'
+import { circuitText } from './circuit-settings.ts'
+import { eventTypes, privacy, ratio } from './event-choice.ts'
+import { kafkaBrokers, saslMechanisms } from './kafka.ts'
 import * as parse from './parsers.ts'
+import { secretKey } from './secret-key.ts'
 
 /** One environment variable: how it is read and what the README says of it. */
 export interface Variable<T> {
@@ -107,7 +113,8 @@ export const variables = {
   GATEPOST_ALLOW_PLAINTEXT: {
     parse: parse.boolean,
     default: 'false',
-    meaning: 'Allows issuers over plain `http` beyond loopback.',
+    meaning:
+      'Allows issuers and webhooks over plain `http`, RabbitMQ over plain `amqp`, and Kafka without TLS, beyond loopback.',
   },
   GATEPOST_CLIENT_ADDRESS: {
     parse: parse.choice('peer', 'envoy'),
@@ -138,15 +145,111 @@ export const variables = {
     default: 'first',
     meaning: 'Which refusals become `rate_limit.exceeded`: the `first` of each caller and window, or `all`.',
   },
+  GATEPOST_CIRCUIT: {
+    parse: circuitText,
+    default: 'none',
+    meaning:
+      'When requests to a service are refused because it is not answering well: `none`, or settings such as `failures=5,window=30s,failure_rate=0.5,min_requests=20,slow=2s,slow_rate=0.8,open=60s,max_open=10m`, on routes that name a service. See `docs/circuits.md`.',
+  },
+  GATEPOST_SHADOW: {
+    parse: parse.choices(...shadowParts),
+    default: '',
+    meaning:
+      'Parts that only report what they would refuse: `auth`, `rate_limit`, `circuit`, by commas. See `docs/shadow.md`.',
+  },
+  GATEPOST_SHADOW_HEADER: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning:
+      'Whether clients are told what would have refused them, by the response header `x-gatepost-shadow`.',
+  },
   GATEPOST_OBSERVER: {
     parse: parse.choice('access-log', 'ext-proc', 'none'),
     default: 'access-log',
     meaning:
       'Who tells how requests ended: `access-log`, `ext-proc` or `none`. What another one tells is counted and ignored.',
   },
+  GATEPOST_EVENTS: {
+    parse: eventTypes,
+    default: 'all',
+    meaning:
+      'Which events are told: types by commas, groups such as `circuit_breaker.*`, or `all`. `gatepost events` lists them.',
+  },
+  GATEPOST_EVENTS_SAMPLE: {
+    parse: ratio,
+    default: '1',
+    meaning:
+      'Ratio of `request.completed` that is told, from 0 to 1. Status 500 and above, denials and faults are told always.',
+  },
+  GATEPOST_EVENTS_PRIVACY: {
+    parse: privacy,
+    default: '',
+    meaning:
+      'Personal data in events, such as `client_ip=drop,user_id=hash`: each of `client_ip`, `user_agent`, `user_id` may be left out (`drop`) or replaced by a keyed hash (`hash`, which needs `GATEPOST_SECRET_KEY`).',
+  },
   GATEPOST_EVENTS_LOG: {
     parse: parse.text,
     meaning: 'Where events go as JSON lines: `stdout`, or a file that is appended to.',
+  },
+  KAFKA_BROKERS: {
+    parse: kafkaBrokers,
+    meaning:
+      'Kafka that events go to: brokers to ask first as `host:port`, by commas. The topics are those of `gatepost events`, the key is the client id, else the request id.',
+  },
+  KAFKA_TLS: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning:
+      'Whether Kafka is reached by TLS, which brokers beyond loopback must be. An authority of your own is trusted by `NODE_EXTRA_CA_CERTS=FILE`.',
+  },
+  KAFKA_SASL_MECHANISM: {
+    parse: parse.choice(...saslMechanisms),
+    meaning:
+      'How Gatepost logs in to Kafka: `plain`, `scram-sha-256` or `scram-sha-512`. If unset, it does not.',
+  },
+  KAFKA_SASL_USERNAME: {
+    parse: parse.text,
+    meaning: 'As whom. The user needs the operations Describe and Write on the topics.',
+  },
+  KAFKA_SASL_PASSWORD: {
+    parse: parse.text,
+    secret: true,
+    meaning: "The user's password.",
+  },
+  KAFKA_CREATE_TOPICS: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning:
+      'Creates topics that are missing, with the numbers of partitions and replicas that the brokers give by default. The user needs the operation Create as well.',
+  },
+  AMQP_URL: {
+    parse: amqpUrl,
+    secret: true,
+    meaning:
+      'RabbitMQ that events go to: `amqps://USER:PASSWORD@HOST:PORT/VHOST`, or `amqp` on loopback. `?cacertfile=`, `?certfile=` and `&keyfile=` name PEM files for TLS. They are published to the topic exchange `gateway.events`; those that no queue is bound for are set aside.',
+  },
+  GATEPOST_WEBHOOKS_FILE: {
+    parse: parse.text,
+    meaning:
+      'File of webhook endpoints (YAML), as [docs/webhooks.md](docs/webhooks.md) describes it; reread when it changes and on SIGHUP.',
+  },
+  GATEPOST_WEBHOOK_QUEUE: {
+    parse: parse.choice('embedded', 'rabbitmq'),
+    default: 'embedded',
+    meaning:
+      'Where webhooks wait to be delivered: `embedded`, in the data folder, or `rabbitmq`, from where `gatepost deliver` takes them; that needs `AMQP_URL` and `GATEPOST_SECRET_KEY`.',
+  },
+  GATEPOST_WEBHOOK_ALLOW_PRIVATE: {
+    parse: parse.boolean,
+    default: 'false',
+    meaning:
+      'Allows webhooks to addresses that are not public: loopback, private, link-local and other special ones.',
+  },
+  GATEPOST_SECRET_KEY: {
+    parse: secretKey,
+    secret: true,
+    meaning:
+      'Key from which the keys of hashes in events are derived: 32 random bytes, as `openssl rand -base64 32` makes them. The same for all replicas.',
   },
   AUTH0_DOMAIN: {
     parse: parse.origin,

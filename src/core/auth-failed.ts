@@ -6,7 +6,8 @@ import { maxEventPathBytes, truncateJson } from './text.ts'
 /** The event of a caller who was refused. What is not known is left out. */
 export function authFailed(
   request: RequestContext,
-  { denial, route, caller }: Omit<Deny, 'kind'>,
+  { denial, route, caller }: Pick<Deny, 'denial' | 'route' | 'caller'>,
+  shadow = false,
 ): AuthFailed {
   return {
     reason: denial.reason,
@@ -16,6 +17,7 @@ export function authFailed(
       denial.reason === 'invalid_api_key' ? 'api_key' : tokenType(request.headers.get('authorization')),
     route: route.name,
     ...(caller.kind !== 'anonymous' && { issuer: caller.issuer }),
+    ...(shadow && { shadow }),
   }
 }
 

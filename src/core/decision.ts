@@ -1,6 +1,8 @@
+import type { Admission } from './circuits.ts'
 import { type Denial, denialRow } from './denials.ts'
 import type { Caller, HeaderChanges } from './identity.ts'
 import type { RouteSpec } from './routes.ts'
+import type { ShadowDenial } from './shadow.ts'
 
 interface DecisionBase {
   /** 128 random bits in hex, ours: unlike a request id, no client can choose it. */
@@ -17,6 +19,10 @@ export interface Allow extends DecisionBase {
   upstreamHeaders: HeaderChanges
   /** Headers that the client gets with the upstream's response. */
   clientHeaders: readonly (readonly [name: string, value: string])[]
+  /** How the circuit of the route's service let it through. */
+  admission: Admission
+  /** What would have refused it, were the part not in shadow mode; mostly empty. */
+  shadow: readonly ShadowDenial[]
 }
 
 /** The request is refused. */
@@ -51,6 +57,12 @@ export interface DecisionMetadata {
   reason: string
   /** HTTP status of a denial; 0 for an allow. */
   status: number
+  /** Reasons for which it would have been refused, by blanks. */
+  shadow: string
+  /** Of the circuit's state that admitted the request; 0 where no circuit was asked. */
+  circuit_generation: number
+  /** 1 for a request that tries out an upstream that was found unfit, else 0. */
+  probe: number
 }
 
 /**
@@ -71,5 +83,23 @@ export function decisionMetadata(decision: Decision, requestId: string): Decisio
     decision: decision.kind,
     reason: decisionReason(decision),
     status: decisionStatus(decision),
+    ...circuitMetadata(decision),
+  }
+}
+
+/** Reasons for which a decision would have been a denial, were the parts at issue not in shadow mode. */
+export function shadowReasons(decision: Decision): readonly string[] {
+  return decision.kind === 'allow' ? decision.shadow.map(({ reason }) => reason) : []
+}
+
+function circuitMetadata(
+  decision: Decision,
+): Pick<DecisionMetadata, 'shadow' | 'circuit_generation' | 'probe'> {
+  if (decision.kind === 'deny') return { shadow: '', circuit_generation: 0, probe: 0 }
+  const { generation, probe } = decision.admission
+  return {
+    shadow: shadowReasons(decision).join(' '),
+    circuit_generation: generation,
+    probe: probe ? 1 : 0,
   }
 }

@@ -4,6 +4,7 @@ const grpcStatus = {
   permissionDenied: 7,
   resourceExhausted: 8,
   unimplemented: 12,
+  unavailable: 14,
   unauthenticated: 16,
 } as const
 
@@ -88,6 +89,12 @@ export const denials = {
     httpStatus: 429,
     grpcStatus: grpcStatus.resourceExhausted,
     title: 'Too many requests',
+    challenge: false,
+  },
+  circuit_open: {
+    httpStatus: 503,
+    grpcStatus: grpcStatus.unavailable,
+    title: 'Upstream unavailable',
     challenge: false,
   },
 } as const satisfies Record<string, DenialRow>

@@ -10,6 +10,8 @@ export interface AuthFailed {
   route: string
   /** Who vouches for the caller, where the credential itself was good. */
   issuer?: string
+  /** The request went on all the same: authentication is in shadow mode. */
+  shadow?: true
 }
 
 /** A caller asked too often. */
@@ -26,7 +28,35 @@ export interface RateLimitExceeded {
   requests_made: number
   /** When the whole quota is there again; RFC 3339, UTC. */
   reset_at: string
+  /** The request went on all the same: limits are in shadow mode. */
+  shadow?: true
 }
+
+/** A circuit has changed its state. */
+export interface CircuitChanged {
+  service: string
+  /** What was counted: failures, or slow answers where these were the cause. */
+  failure_count: number
+  /** How much of it is too much. */
+  failure_threshold: number
+  /** How long it stays open; 0 where that has no end known. */
+  timeout_seconds: number
+  /** `consecutive_failures`, `failure_rate`, `slow_rate` or `probe_failed`; `timeout`, `probes_passed`, `override`, `override_ended`. */
+  cause: CircuitCause
+  /** The process whose circuit it is; each has its own. */
+  replica: string
+}
+
+/** Why a circuit has changed its state. */
+export type CircuitCause =
+  | 'consecutive_failures'
+  | 'failure_rate'
+  | 'slow_rate'
+  | 'probe_failed'
+  | 'timeout'
+  | 'probes_passed'
+  | 'override'
+  | 'override_ended'
 
 /** A request has ended; one for each that the observer sees, denials included. */
 export interface RequestCompleted {
@@ -46,6 +76,8 @@ export interface RequestCompleted {
   client_id?: string
   /** Gatepost's verdict; `fault` where there was none and Envoy's `failure_mode_allow` ruled, `none` where none was asked for. */
   decision: 'allow' | 'deny' | 'fault' | 'none'
+  /** Reasons for which it would have been refused, were the parts at issue not in shadow mode. */
+  shadow?: string[]
   bytes_in?: number
   bytes_out?: number
   /** Envoy's short names. */
@@ -57,12 +89,25 @@ export interface RequestCompleted {
 /** The data of each event type. */
 export interface EventData {
   'auth.failed': AuthFailed
+  'circuit_breaker.closed': CircuitChanged
+  'circuit_breaker.half_opened': CircuitChanged
+  'circuit_breaker.opened': CircuitChanged
   'rate_limit.exceeded': RateLimitExceeded
   'request.completed': RequestCompleted
 }
 
 /** The name of an event. */
 export type EventType = keyof EventData
+
+/** The Kafka topic of each event type; every type has its row. */
+export const eventTopics = {
+  'auth.failed': 'gateway.auth',
+  'circuit_breaker.closed': 'gateway.circuit_breakers',
+  'circuit_breaker.half_opened': 'gateway.circuit_breakers',
+  'circuit_breaker.opened': 'gateway.circuit_breakers',
+  'rate_limit.exceeded': 'gateway.rate_limits',
+  'request.completed': 'gateway.requests',
+} as const satisfies Record<EventType, string>
 
 /** An event as it leaves Gatepost: JSON of at most 16 KiB. */
 export interface GatewayEvent<T extends EventType = EventType> {

@@ -14,6 +14,10 @@ export interface ObservedDecision {
   service?: string
   userId?: string
   clientId?: string
+  /** Of the circuit's state that admitted the request; absent where no circuit was asked. */
+  circuitGeneration?: number
+  /** Reasons for which the request would have been refused, were the parts at issue not in shadow mode. */
+  shadow?: readonly string[]
 }
 
 /** How a request ended, as an observer saw it. Strings are as the client sent them unless said otherwise. */
@@ -26,6 +30,8 @@ export interface Outcome {
   path: string
   /** HTTP status that the client got; 0 where it got none. */
   status: number
+  /** gRPC status code, where the observer saw one. */
+  grpcStatus: number | undefined
   requestId: string
   userAgent: string
   clientAddress: string | undefined
@@ -70,6 +76,7 @@ export function requestCompleted(outcome: Outcome): RequestCompleted {
     route: decision.route,
     client_id: decision.clientId,
     decision: decision.kind,
+    shadow: decision.shadow && decision.shadow.length > 0 ? [...decision.shadow] : undefined,
     bytes_in: outcome.bytesIn,
     bytes_out: outcome.bytesOut,
     response_flags: outcome.responseFlags.length > 0 ? [...outcome.responseFlags] : undefined,

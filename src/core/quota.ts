@@ -62,7 +62,7 @@ export function createQuota({ limiter, hash, publish, events }: QuotaParts): Quo
 
   function conclude(asked: QuotaRequest, charges: readonly Charge[], verdict: LimitVerdict): QuotaResult {
     const headers = limitHeaders(verdict)
-    if (verdict.allowed) return { kind: 'granted', headers }
+    if (verdict.allowed) return { kind: 'granted', headers: isShadow(asked) ? [] : headers }
     tell(asked, charges, verdict)
     return deny('rate_limited', refusalText(verdict), { headers, cause: refusing(verdict) })
   }
@@ -101,7 +101,13 @@ function exceeded({ route, caller }: QuotaRequest, state: LimitState, atMs: numb
     window: showWindow(state.windowMs),
     requests_made: Math.max(0, state.limit - state.remaining),
     reset_at: new Date(atMs + state.resetMs).toISOString(),
+    ...(isShadow({ route }) && { shadow: true as const }),
   }
+}
+
+/** A limit in shadow mode is nothing that clients should heed, so they are not told of it. */
+function isShadow({ route: { shadow = [] } }: Pick<QuotaRequest, 'route'>): boolean {
+  return shadow.includes('rate_limit')
 }
 
 /** The most keys that are remembered as told; beyond it a refusal is told again. */

@@ -1,3 +1,4 @@
+import type { CircuitSpec } from './circuits.ts'
 import type { ClaimRule } from './claims.ts'
 import { type Denial, deny } from './denials.ts'
 import { Fault } from './fault.ts'
@@ -7,6 +8,7 @@ import { hasEscapedSlash, normalizePath } from './paths.ts'
 import { parseRate, rateForm } from './rates.ts'
 import type { RequestContext, RouteOverrides } from './request.ts'
 import { createRouteTable, type RouteMatch } from './route-table.ts'
+import type { ShadowPart } from './shadow.ts'
 
 /** Whether a route asks who is calling: `optional` accepts no credential, but no bad one. */
 export const authModes = ['required', 'optional', 'none'] as const
@@ -23,7 +25,7 @@ export interface AcceptedCredentials {
 }
 
 /** A setting of a route whose source is told by `gatepost explain`. */
-export type SettingName = 'service' | 'auth' | 'scopes' | 'claims' | 'limits'
+export type SettingName = 'service' | 'auth' | 'scopes' | 'claims' | 'circuit' | 'limits' | 'shadow'
 
 /** What a route asks of its callers, all sources of configuration merged. */
 export interface RouteSpec {
@@ -40,6 +42,10 @@ export interface RouteSpec {
   claims?: readonly ClaimRule[]
   /** Every limit that a request counts against; absent for none. */
   limits?: readonly LimitSpec[]
+  /** When the circuit of the service trips; absent for never. Without a service there is none. */
+  circuit?: CircuitSpec
+  /** Parts that report what they would refuse, and refuse nothing; absent for none. */
+  shadow?: readonly ShadowPart[]
   /** Headers for the upstream, each filled from a claim; absent for none. */
   claimHeaders?: readonly { header: string; claim: string }[]
   /** Whether a CORS preflight passes without identity. */

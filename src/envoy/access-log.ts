@@ -2,7 +2,7 @@ import { cacheStatus } from '../core/cache-status.ts'
 import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import { unmatchedRoute } from '../core/routes.ts'
 import { traceId } from '../core/trace.ts'
-import { addressText, type ClientAddressSource, clientAddress, httpStatus } from './attributes.ts'
+import { addressText, type ClientAddressSource, clientAddress, grpcStatus, httpStatus } from './attributes.ts'
 import type { DecisionObserver } from './ext-authz.ts'
 import type { AccessLogCommon__Output } from './gen/envoy/data/accesslog/v3/AccessLogCommon.ts'
 import type { HTTPAccessLogEntry__Output } from './gen/envoy/data/accesslog/v3/HTTPAccessLogEntry.ts'
@@ -70,6 +70,7 @@ function outcomeOf(
     method: methodOf(request),
     path: request.original_path || request.path || '',
     status: httpStatus(response.response_code?.value),
+    grpcStatus: grpcStatus(response.response_trailers) ?? grpcStatus(response.response_headers),
     requestId: (request.request_id ?? '').slice(0, 256),
     userAgent: request.user_agent ?? '',
     clientAddress: clientAddress(headers, addressText(common.downstream_direct_remote_address), source),

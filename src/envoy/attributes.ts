@@ -98,6 +98,12 @@ export function httpStatus(text: string | number | undefined): number {
   return Number.isInteger(status) && status > 0 && status < 1_000 ? status : 0
 }
 
+/** Reads `grpc-status` of headers or trailers; undefined where there is none, or none that is a code. */
+export function grpcStatus(headers: Readonly<Record<string, string>> = {}): number | undefined {
+  const { 'grpc-status': text } = headers
+  return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : undefined
+}
+
 /** Reads one header as text: its bytes where Envoy sent those. */
 export function headerText({ value, raw_value }: HeaderValue__Output): string {
   return raw_value && raw_value.length > 0 ? raw_value.toString('utf8') : (value ?? '')

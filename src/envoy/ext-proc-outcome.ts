@@ -1,10 +1,11 @@
 import { cacheHeaderNames, cacheStatus } from '../core/cache-status.ts'
-import type { Decision } from '../core/decision.ts'
+import { type Decision, shadowReasons } from '../core/decision.ts'
 import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import type { RequestContext } from '../core/request.ts'
 import { unmatchedRoute } from '../core/routes.ts'
 import { traceId } from '../core/trace.ts'
-import { headerText, httpStatus } from './attributes.ts'
+import { grpcStatus, headerText, httpStatus } from './attributes.ts'
+import type { HeaderMap__Output } from './gen/envoy/config/core/v3/HeaderMap.ts'
 import type { ProcessingRequest__Output } from './gen/envoy/service/ext_proc/v3/ProcessingRequest.ts'
 
 /** What a stream has shown so far. */
@@ -20,7 +21,33 @@ export interface Seen {
 /** The outcome of a request whose response is on its way to the client. */
 export function outcomeOfResponse(seen: Seen, message: ProcessingRequest__Output): Outcome {
   const headers = responseHeaders(message)
-  return { ...baseOf(seen), status: httpStatus(headers[':status']), cacheStatus: cacheStatus(headers) }
+  return {
+    ...baseOf(seen),
+    status: httpStatus(headers[':status']),
+    grpcStatus: grpcStatus(headers),
+    details: detailsOf(message, headers),
+    cacheStatus: cacheStatus(headers),
+  }
+}
+
+/** The outcome of a gRPC call once its trailers are there. */
+export function outcomeOfTrailers(
+  outcome: Outcome,
+  { response_trailers }: ProcessingRequest__Output,
+  nowMs: number,
+): Outcome {
+  return {
+    ...outcome,
+    durationMs: Math.max(0, nowMs - outcome.startedAtMs),
+    grpcStatus: grpcStatus(textOf(response_trailers?.trailers)),
+  }
+}
+
+/** What Envoy says of an answer's origin, where the filter is configured to send it; it marks overflows in any case. */
+function detailsOf({ attributes }: ProcessingRequest__Output, headers: Record<string, string>): string {
+  const sent = attributes?.['envoy.filters.http.ext_proc']?.fields ?? {}
+  const { 'x-envoy-overloaded': overloaded } = headers
+  return sent['response.code_details']?.stringValue || (overloaded === undefined ? '' : 'overflow')
 }
 
 /** The outcome of a request that was refused here. */
@@ -51,6 +78,7 @@ function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 's
     clientAddress: request.clientAddress,
     bytesIn: undefined,
     bytesOut: undefined,
+    grpcStatus: undefined,
     responseFlags: [],
     details: '',
     upstreamCluster: undefined,
@@ -61,7 +89,10 @@ function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 's
   }
 }
 
-function observedDecision({ kind, route, caller }: Decision): ObservedDecision {
+function observedDecision(decision: Decision): ObservedDecision {
+  const { kind, route, caller } = decision
+  const generation = decision.kind === 'allow' ? decision.admission.generation : 0
+  const shadow = shadowReasons(decision)
   const { userId, clientId } = caller.kind === 'anonymous' ? {} : caller
   return {
     kind,
@@ -69,14 +100,20 @@ function observedDecision({ kind, route, caller }: Decision): ObservedDecision {
     ...(route.service !== undefined && { service: route.service }),
     ...(userId !== undefined && { userId }),
     ...(clientId !== undefined && { clientId }),
+    ...(generation > 0 && { circuitGeneration: generation }),
+    ...(shadow.length > 0 && { shadow }),
   }
 }
 
-const wanted = new Set<string>([':status', ...cacheHeaderNames])
+const wanted = new Set<string>([':status', 'grpc-status', 'x-envoy-overloaded', ...cacheHeaderNames])
 
 function responseHeaders({ response_headers }: ProcessingRequest__Output): Record<string, string> {
+  return textOf(response_headers?.headers)
+}
+
+function textOf(map: HeaderMap__Output | undefined): Record<string, string> {
   const headers: Record<string, string> = {}
-  for (const header of response_headers?.headers?.headers ?? []) {
+  for (const header of map?.headers ?? []) {
     if (header.key !== undefined && wanted.has(header.key)) headers[header.key] = headerText(header)
   }
   return headers

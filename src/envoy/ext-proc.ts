@@ -11,6 +11,7 @@ import {
   outcomeOfDenial,
   outcomeOfFault,
   outcomeOfResponse,
+  outcomeOfTrailers,
   outcomeWithoutResponse,
 } from './ext-proc-outcome.ts'
 import { type ProcRoles, readProcSettings } from './ext-proc-settings.ts'
@@ -87,6 +88,8 @@ class Session implements ProcSession {
   #decision: Decision | undefined
   #forwarded: ObservedDecision | undefined
   #observed = false
+  /** Of a gRPC call whose status is still to come in the trailers. */
+  #unfinished: Outcome | undefined
   #mayAnswer = true
 
   constructor(parts: ExtProcParts, { roles, overrides }: ReturnType<typeof readProcSettings>) {
@@ -120,6 +123,7 @@ class Session implements ProcSession {
   cancel(): void {
     if (this.#phase === 'request' && this.#request)
       this.#observe(outcomeWithoutResponse(this.#seen(this.#request)))
+    if (this.#unfinished) this.#observe(this.#unfinished)
     this.#phase = 'over'
   }
 
@@ -161,7 +165,7 @@ class Session implements ProcSession {
       case 'request_trailers':
         return { request_trailers: {} }
       case 'response_trailers':
-        return { response_trailers: {} }
+        return this.#responseTrailers(message)
     }
   }
 
@@ -177,7 +181,7 @@ class Session implements ProcSession {
     observer.decided(request, decision)
     const metadata = seal.close(decisionMetadata(decision, request.requestId))
     const dynamic_metadata = { fields: { [namespace]: { structValue: metadata } } }
-    if (decision.kind === 'allow') return { ...this.#allowed(decision), dynamic_metadata }
+    if (decision.kind === 'allow') return { ...this.#allowed(decision, request), dynamic_metadata }
 
     this.#phase = 'over'
     this.#observe(outcomeOfDenial(this.#seen(request), decisionStatus(decision)))
@@ -185,7 +189,7 @@ class Session implements ProcSession {
   }
 
   /** Lets the request pass, and asks for a response phase where there is something to do in it, and only there. */
-  #allowed({ upstreamHeaders, clientHeaders }: Allow): ProcessingResponse {
+  #allowed({ upstreamHeaders, clientHeaders }: Allow, request: RequestContext): ProcessingResponse {
     const header_mutation = {
       set_headers: upstreamHeaders.set.map(overwrite),
       remove_headers: [...upstreamHeaders.remove],
@@ -193,15 +197,29 @@ class Session implements ProcSession {
     const needsResponse = this.#roles.observe || clientHeaders.length > 0
     return {
       request_headers: { response: { header_mutation } },
-      mode_override: { response_header_mode: needsResponse ? 'SEND' : 'SKIP' },
+      mode_override: {
+        response_header_mode: needsResponse ? 'SEND' : 'SKIP',
+        // A gRPC call tells how it ended after everything else.
+        ...(this.#roles.observe && isGrpcCall(request) && { response_trailer_mode: 'SEND' }),
+      },
     }
   }
 
   #responseHeaders(message: ProcessingRequest__Output): ProcessingResponse {
-    if (this.#request) this.#observe(outcomeOfResponse(this.#seen(this.#request), message))
+    if (this.#request) this.#learn(this.#request, outcomeOfResponse(this.#seen(this.#request), message))
     const headers = this.#decision?.kind === 'allow' ? this.#decision.clientHeaders : []
     if (headers.length === 0) return { response_headers: {} }
     return { response_headers: { response: { header_mutation: { set_headers: headers.map(overwrite) } } } }
+  }
+
+  #learn(request: RequestContext, outcome: Outcome): void {
+    if (isGrpcCall(request) && outcome.grpcStatus === undefined) this.#unfinished = outcome
+    else this.#observe(outcome)
+  }
+
+  #responseTrailers(message: ProcessingRequest__Output): ProcessingResponse {
+    if (this.#unfinished) this.#observe(outcomeOfTrailers(this.#unfinished, message, this.#parts.now()))
+    return { response_trailers: {} }
   }
 
   #seen(request: RequestContext) {

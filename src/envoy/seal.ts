@@ -23,6 +23,9 @@ const fieldNames = [
   'decision',
   'reason',
   'status',
+  'shadow',
+  'circuit_generation',
+  'probe',
 ] as const satisfies (keyof DecisionMetadata)[]
 
 /**
@@ -61,12 +64,22 @@ export function createSeal(key: KeyObject = createSecretKey(randomBytes(32))): S
   }
 }
 
-function observed({ decision, route, service, user_id, client_id }: DecisionMetadata): ObservedDecision {
+function observed({
+  decision,
+  route,
+  service,
+  user_id,
+  client_id,
+  ...more
+}: DecisionMetadata): ObservedDecision {
+  const { shadow, circuit_generation: circuitGeneration } = more
   return {
     kind: decision as 'allow' | 'deny',
     route,
     ...(service && { service }),
     ...(user_id && { userId: user_id }),
     ...(client_id && { clientId: client_id }),
+    ...(circuitGeneration > 0 && { circuitGeneration }),
+    ...(shadow && { shadow: shadow.split(' ') }),
   }
 }

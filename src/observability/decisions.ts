@@ -1,4 +1,4 @@
-import { type Decision, decisionReason, decisionStatus } from '../core/decision.ts'
+import { type Decision, decisionReason, decisionStatus, shadowReasons } from '../core/decision.ts'
 import { faultPart } from '../core/fault.ts'
 import type { Logger } from '../core/log.ts'
 import { type Door, pathWithoutQuery, type RequestContext } from '../core/request.ts'
@@ -17,7 +17,7 @@ export interface DecisionWatcher {
 
 /** What the watcher is made of. */
 export interface DecisionWatcherParts {
-  metrics: Pick<Metrics, 'decisions' | 'faults' | 'overhead' | 'rateLimitExceeded'>
+  metrics: Pick<Metrics, 'decisions' | 'faults' | 'overhead' | 'rateLimitExceeded' | 'shadowDenials'>
   logger: Logger
   /** Whether lines of level debug are written: else none is made. */
   logsDecisions: boolean
@@ -46,6 +46,14 @@ export function createDecisionWatcher({
       client_id: clients.labelOf(client ?? anonymousClient),
     })
   }
+  const routes = createLabelBudget(labelBudgets.route, (route) =>
+    forgetLabel([metrics.shadowDenials], { route }),
+  )
+  const countShadow = (decision: Decision) => {
+    if (decision.kind === 'deny') return
+    for (const { part, reason } of decision.shadow)
+      metrics.shadowDenials.inc({ part, reason, route: routes.labelOf(decision.route.name) })
+  }
   const faultLines = boundedLines(maxFaultLinesPerSecond)
   return {
     doorsSeen,
@@ -55,6 +63,7 @@ export function createDecisionWatcher({
       doorsSeen.set(request.door, request.receivedAtMs)
       metrics.decisions.inc({ door: request.door, decision: decision.kind, reason })
       if (reason === 'rate_limited') countExceeded(decision)
+      countShadow(decision)
       if (logsDecisions) logger.debug(decisionFields(request, decision, reason, now()), 'decision')
     },
 
@@ -86,6 +95,7 @@ function decisionFields(request: RequestContext, decision: Decision, reason: str
     decision: decision.kind,
     reason,
     ...(decision.kind === 'deny' && { status: decisionStatus(decision), cause: decision.denial.cause }),
+    ...(decision.kind === 'allow' && decision.shadow.length > 0 && { shadow: shadowReasons(decision) }),
     route: route.name,
     ...(caller.kind !== 'anonymous' && {
       user_id: caller.userId,

@@ -1,9 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { CircuitState } from '../core/circuits.ts'
 
 /** Upper bounds of duration buckets, in seconds: fine where a verdict lies, coarse where an upstream does. */
 const durationBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ]
+
+const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, open: 1, half_open: 2 }
 
 /** How the keys of an issuer stand at the moment of a scrape. */
 export interface IssuerGauges {
@@ -22,6 +25,8 @@ export interface MetricSources {
   eventLogBytes: () => number
   /** Answers about tokens that are remembered, by issuer and service. */
   askedTokens: () => Iterable<readonly [name: string, count: number]>
+  /** How each circuit stands. */
+  circuits: () => Iterable<{ service: string; state: CircuitState; unobserved: boolean }>
   /** State of each issuer's keys, by the issuer's short name. */
   issuers: () => Iterable<readonly [name: string, state: IssuerGauges]>
 }
@@ -60,6 +65,26 @@ export function createMetrics(sources: MetricSources) {
     registers,
     collect() {
       this.set(sources.eventLogBytes())
+    },
+  })
+  new Gauge({
+    name: 'gateway_circuit_breaker_state',
+    help: 'State of the circuit, by service: 0 closed, 1 open, 2 half open.',
+    labelNames: ['service'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { service, state } of sources.circuits()) this.set({ service }, circuitStates[state])
+    },
+  })
+  new Gauge({
+    name: 'gateway_circuit_breaker_unobserved',
+    help: 'Whether requests pass and for a minute nobody has told how any ended, by service: then it cannot open.',
+    labelNames: ['service'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { service, unobserved } of sources.circuits()) this.set({ service }, unobserved ? 1 : 0)
     },
   })
   new Gauge({
@@ -177,6 +202,12 @@ export function createMetrics(sources: MetricSources) {
       labelNames: ['route', 'client_id'],
       registers,
     }),
+    shadowDenials: new Counter({
+      name: 'gateway_shadow_denials_total',
+      help: 'Requests that went on and would have been refused, by part in shadow mode, reason and route.',
+      labelNames: ['part', 'reason', 'route'],
+      registers,
+    }),
     requests: new Counter({
       name: 'gateway_requests_total',
       help: 'Requests that have ended, by method, route and the status that the client got.',
@@ -237,6 +268,12 @@ export function createMetrics(sources: MetricSources) {
       name: 'gateway_events_total',
       help: 'Events that happened, by type.',
       labelNames: ['type'],
+      registers,
+    }),
+    eventsLeftOut: new Counter({
+      name: 'gateway_events_left_out_total',
+      help: 'Events not told because nobody wants them, by type and why (type or sample); they are no drops.',
+      labelNames: ['type', 'why'],
       registers,
     }),
     eventsDropped: new Counter({

@@ -9,7 +9,7 @@ import {
   startAdminServer,
   startStatusServer,
 } from '../../src/admin/server.ts'
-import type { Explanation } from '../../src/core/explain.ts'
+import type { Explanation } from '../../src/core/explanation.ts'
 import { CannotListen } from '../../src/core/listen.ts'
 import { createLogLines, type LogLines } from '../support/log-lines.ts'
 import { listen } from '../support/ports.ts'
@@ -28,6 +28,7 @@ beforeEach(() => {
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     logger: log.logger,
     token: () => token,
+    circuits: { list: () => [], override: () => undefined },
     explain: async () => Promise.reject(new Error('not in this test')),
   }
 })

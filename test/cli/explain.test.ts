@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
 import { explainCommand } from '../../src/cli/explain.ts'
-import type { Explanation } from '../../src/core/explain.ts'
+import type { Explanation } from '../../src/core/explanation.ts'
 import type { ExplainRequest } from '../../src/core/explain-request.ts'
 
 const allowed: Explanation = {

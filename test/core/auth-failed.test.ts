@@ -8,7 +8,7 @@ import { requestWith } from '../support/requests.ts'
 const route = { name: 'orders', auth: 'required' as const, scopes: [] }
 
 function refused(request: RequestContext, caller: Caller = anonymous) {
-  return authFailed(request, { decisionId: 'd', route, caller, denial: deny('invalid_token', 'No.') })
+  return authFailed(request, { route, caller, denial: deny('invalid_token', 'No.') })
 }
 
 test('the event has the reason, the path without its query, the address and the route', () => {

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals'
+import { unguarded } from '../../src/core/circuits.ts'
 import {
   type Allow,
   type Deny,
@@ -28,6 +29,8 @@ const allow: Allow = {
   caller,
   upstreamHeaders: { set: [], remove: [] },
   clientHeaders: [],
+  admission: unguarded,
+  shadow: [],
 }
 const denied: Deny = {
   kind: 'deny',
@@ -49,6 +52,9 @@ test('an allow is told with its route and its caller', () => {
     decision: 'allow',
     reason: 'ok',
     status: 0,
+    shadow: '',
+    circuit_generation: 0,
+    probe: 0,
   })
 })
 
@@ -65,6 +71,9 @@ test('a denial is told with its reason and status, and what nobody knows is ther
     decision: 'deny',
     reason: 'invalid_token',
     status: 401,
+    shadow: '',
+    circuit_generation: 0,
+    probe: 0,
   })
 })
 
@@ -75,6 +84,9 @@ test('the denial of a known caller names the caller', () => {
     user_id: 'auth0|42',
     client_id: 'shop',
     status: 403,
+    shadow: '',
+    circuit_generation: 0,
+    probe: 0,
   })
 })
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import { type Denial, deny } from '../../src/core/denials.ts'
-import { type Explanation, explain } from '../../src/core/explain.ts'
+import { explain } from '../../src/core/explain.ts'
 import { type ExplainRequest, explainContext, explainOptions } from '../../src/core/explain-request.ts'
+import type { Explanation } from '../../src/core/explanation.ts'
 import { Fault } from '../../src/core/fault.ts'
 import type { Authenticate } from '../../src/core/gateway.ts'
 import { anonymous, type Caller, type Identity } from '../../src/core/identity.ts'
@@ -9,6 +10,7 @@ import type { LimitSpec } from '../../src/core/limits.ts'
 import { createQuota } from '../../src/core/quota.ts'
 import { createRoutes, type RoutePolicy, type RouteSpec } from '../../src/core/routes.ts'
 import { MemoryLimiter } from '../../src/ratelimit/memory.ts'
+import { noCircuits } from '../support/circuits.ts'
 
 const nowMs = Date.UTC(2030, 0, 1)
 
@@ -71,7 +73,13 @@ function setUp(caller: Caller | Denial | Error = alice) {
     if (caller instanceof Error) throw caller
     return caller
   }
-  const parts = { routes: createRoutes(policy), authenticate, credentialHeaders: ['x-api-key'], quota }
+  const parts = {
+    routes: createRoutes(policy),
+    authenticate,
+    credentialHeaders: ['x-api-key'],
+    circuits: noCircuits,
+    quota,
+  }
   return {
     told,
     limiter,
@@ -134,6 +142,7 @@ describe('a request that passes', () => {
         says: 'tier is one of gold, silver',
         source: `the policy's route "users"`,
       },
+      { step: 'circuit', outcome: 'skipped', says: 'there is none' },
       { step: 'limits', outcome: 'passed', says: 'all 2 leave room', source: "the policy's defaults" },
     ])
     expect(verdict).toEqual({
@@ -203,7 +212,7 @@ describe('a request that passes', () => {
     const explanation = await setUp(anonymous).explain({ path: '/else' })
 
     expect(course(explanation)).toBe(
-      'route passed, identity passed, scopes skipped, claims skipped, limits skipped',
+      'route passed, identity passed, scopes skipped, claims skipped, circuit skipped, limits skipped',
     )
     expect(says(explanation, 'route')).toBe('unmatched: no route of the policy fits, the defaults hold')
     expect(says(explanation, 'identity')).toBe('anonymous: no credential was shown, and none is needed')
@@ -223,7 +232,7 @@ describe('a request that passes', () => {
     })
 
     expect(course(explanation)).toBe(
-      'route passed, identity passed, scopes skipped, claims skipped, limits skipped',
+      'route passed, identity passed, scopes skipped, claims skipped, circuit skipped, limits skipped',
     )
     expect(explanation).toMatchObject({
       verdict: { decision: 'allow' },
@@ -242,35 +251,35 @@ describe('a request that is refused', () => {
       'by its method',
       alice,
       { method: 'DELETE' },
-      'route refused, identity skipped, scopes skipped, claims skipped, limits skipped',
+      'route refused, identity skipped, scopes skipped, claims skipped, circuit skipped, limits skipped',
       { status: 405, reason: 'method_not_allowed' },
     ],
     [
       'by its path',
       alice,
       { path: '/users%2f7' },
-      'route refused, identity skipped, scopes skipped, claims skipped, limits skipped',
+      'route refused, identity skipped, scopes skipped, claims skipped, circuit skipped, limits skipped',
       { status: 400, reason: 'invalid_path' },
     ],
     [
       'for its credential',
       bad,
       {},
-      'route passed, identity refused, scopes skipped, claims skipped, limits skipped',
+      'route passed, identity refused, scopes skipped, claims skipped, circuit skipped, limits skipped',
       { status: 401, reason: 'invalid_token', cause: 'expired' },
     ],
     [
       'for want of a scope',
       poor,
       {},
-      'route passed, identity passed, scopes refused, claims skipped, limits skipped',
+      'route passed, identity passed, scopes refused, claims skipped, circuit skipped, limits skipped',
       { status: 403, reason: 'insufficient_scope', detail: 'The credential lacks the scope read:users.' },
     ],
     [
       'for want of a claim',
       { ...alice, claims: {} },
       {},
-      'route passed, identity passed, scopes passed, claims refused, limits skipped',
+      'route passed, identity passed, scopes passed, claims refused, circuit skipped, limits skipped',
       { status: 403, reason: 'insufficient_claims' },
     ],
   ])('%s ends there, with the reason', async (_what, caller, asked, steps, verdict) => {
@@ -285,7 +294,7 @@ describe('a request that is refused', () => {
     const explanation = await setUp(anonymous).explain({ route_settings: { auth: 'optional', scopes: '' } })
 
     expect(course(explanation)).toBe(
-      'route passed, identity passed, scopes skipped, claims refused, limits skipped',
+      'route passed, identity passed, scopes skipped, claims refused, circuit skipped, limits skipped',
     )
     expect(explanation.verdict).toMatchObject({ status: 401, reason: 'missing_token' })
   })
@@ -298,7 +307,7 @@ describe('a request that is refused', () => {
     const explanation = await explain()
 
     expect(course(explanation)).toBe(
-      'route passed, identity passed, scopes passed, claims passed, limits refused',
+      'route passed, identity passed, scopes passed, claims passed, circuit skipped, limits refused',
     )
     expect(explanation.verdict).toEqual({
       decision: 'deny',

@@ -6,6 +6,7 @@ import { anonymous, type Caller, type Identity } from '../../src/core/identity.t
 import type { QuotaResult } from '../../src/core/quota.ts'
 import type { RouteOverrides } from '../../src/core/request.ts'
 import { createRoutes, type RoutePolicy, type RouteSpec } from '../../src/core/routes.ts'
+import { noCircuits } from '../support/circuits.ts'
 import { requestWith } from '../support/requests.ts'
 
 const token: Identity = {
@@ -18,6 +19,8 @@ const token: Identity = {
 
 const ignore = () => undefined
 
+const quiet = { circuits: noCircuits, onShadowFault: ignore, tellsShadow: false, now: () => 0 }
+
 function gateway(authenticate: Authenticate, scopes: readonly string[] = []) {
   let ids = 0
   const randomId = () => {
@@ -29,6 +32,7 @@ function gateway(authenticate: Authenticate, scopes: readonly string[] = []) {
     routes,
     authenticate,
     credentialHeaders: [],
+    ...quiet,
     quota: { take: () => ({ kind: 'granted', headers: [] }) },
     randomId,
     publish: ignore,
@@ -194,6 +198,7 @@ describe('by the policy', () => {
     const steps: string[] = []
     const told: string[] = []
     const { decide } = createGateway({
+      ...quiet,
       routes: createRoutes(policy),
       authenticate(_request, route) {
         steps.push(`authenticate ${route.name}`)

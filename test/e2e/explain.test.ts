@@ -1,7 +1,6 @@
 import { createServer } from 'node:http'
-import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
-import type { Explanation } from '../../src/core/explain.ts'
+import type { Explanation } from '../../src/core/explanation.ts'
 import { type CommandResult, runGatepost } from '../support/command.ts'
 import { type Gatepost, startGatepost } from '../support/gatepost.ts'
 import { connectGrpc, type GrpcClient } from '../support/grpc-client.ts'
@@ -48,9 +47,7 @@ beforeAll(async () => {
     }),
     GATEPOST_ADMIN_TOKEN: adminToken,
   }
-  running = opened.use(
-    await startGatepost({ ...env, GATEPOST_EVENTS_LOG: join(folder.path, 'events.jsonl') }),
-  )
+  running = opened.use(await startGatepost(env))
   client = opened.use(connectGrpc(running.grpcAddress))
 }, 60_000)
 afterAll(() => opened.disposeAsync())

@@ -32,6 +32,7 @@ test('an entry becomes the outcome of its request', () => {
     method: 'GET',
     path: '/v1/orders?page=2',
     status: 200,
+    grpcStatus: undefined,
     requestId: 'request-1',
     userAgent: 'curl/8',
     clientAddress: '192.0.2.7',

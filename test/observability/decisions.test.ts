@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
+import { unguarded } from '../../src/core/circuits.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { deny } from '../../src/core/denials.ts'
 import { Fault } from '../../src/core/fault.ts'
@@ -36,6 +37,8 @@ const allowed = {
   caller: alice,
   upstreamHeaders: { set: [], remove: [] },
   clientHeaders: [],
+  admission: unguarded,
+  shadow: [],
 } satisfies Decision
 const denied = {
   ...base,

@@ -1,3 +1,4 @@
+import { unguarded } from '../../src/core/circuits.ts'
 import type { Allow, Deny } from '../../src/core/decision.ts'
 import { type DenialReason, deny } from '../../src/core/denials.ts'
 import { anonymous, type Caller } from '../../src/core/identity.ts'
@@ -23,6 +24,8 @@ export function allowWith(more: Partial<Allow> = {}): Allow {
     caller: anonymous,
     upstreamHeaders: { set: [], remove: [] },
     clientHeaders: [],
+    admission: unguarded,
+    shadow: [],
     ...more,
   }
 }

@@ -7,4 +7,5 @@ export const noSources: MetricSources = {
   eventsWaiting: () => 0,
   eventLogBytes: () => 0,
   issuers: () => [],
+  circuits: () => [],
 }

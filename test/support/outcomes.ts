@@ -9,6 +9,7 @@ export function outcomeWith(more: Partial<Outcome> = {}): Outcome {
     method: 'GET',
     path: '/orders?page=2',
     status: 200,
+    grpcStatus: undefined,
     requestId: 'request-1',
     userAgent: 'curl/8',
     clientAddress: '192.0.2.7',

@@ -2,6 +2,7 @@ import type { Publish } from '../../src/core/events.ts'
 import { type Authenticate, createGateway, type Gateway } from '../../src/core/gateway.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import { type AuthMode, createRoutes } from '../../src/core/routes.ts'
+import { noCircuits } from './circuits.ts'
 
 /** What a test may want otherwise: a policy of `required` and no scopes, and nobody who listens, is the default. */
 export interface TestGatewayOptions {
@@ -24,9 +25,13 @@ export function createTestGateway({
     routes: createRoutes({ defaults: { name: 'unmatched', auth, scopes }, routes: [] }),
     authenticate,
     credentialHeaders: [],
+    circuits: noCircuits,
     quota: { take: () => ({ kind: 'granted', headers: [] }) },
     publish,
     onOutcome,
+    onShadowFault: () => undefined,
+    tellsShadow: false,
+    now: () => Date.UTC(2030, 0, 1),
     randomId: () => '00112233445566778899aabbccddeeff',
   })
 }
