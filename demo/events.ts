@@ -1,4 +1,11 @@
-import type { AuthFailed, EventData, EventType, GatewayEvent, RequestCompleted } from '../src/core/events.ts'
+import type {
+  AuthFailed,
+  CircuitChanged,
+  EventData,
+  EventType,
+  GatewayEvent,
+  RequestCompleted,
+} from '../src/core/events.ts'
 import { expectValidEvent } from '../test/support/event-schema.ts'
 import type { RunningProcess } from '../test/support/process.ts'
 
@@ -66,7 +73,12 @@ export function eventText(event: GatewayEvent): string {
   }
   const [exceeded] = dataOf('rate_limit.exceeded', [event])
   if (exceeded) return `${event.event_type} ${exceeded.name} ${exceeded.limit}/${exceeded.window}`
+  if ('replica' in event.data) return circuitText(event.event_type, event.data)
   return `${event.event_type} ${(event.data as AuthFailed).reason}`
+}
+
+function circuitText(type: EventType, { service, cause, timeout_seconds }: CircuitChanged): string {
+  return `${type} ${service} ${cause}${timeout_seconds > 0 ? ` for ${timeout_seconds} s` : ''}`
 }
 
 function callerOf({ user_id, client_id }: RequestCompleted): string | undefined {

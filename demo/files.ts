@@ -13,7 +13,7 @@ export interface DemoFiles {
   folder: string
   policy: string
   /** What the tour replaces the policy by. */
-  otherPolicies: Readonly<Record<'bad' | 'good', string>>
+  otherPolicies: Readonly<Record<Exclude<PolicyState, 'first'>, string>>
   apiKeys: string
 }
 
@@ -41,6 +41,7 @@ export async function writeFiles(
     otherPolicies: {
       bad: await write('policy-bad.yaml', policy('bad')),
       good: await write('policy-good.yaml', policy('good')),
+      enforced: await write('policy-enforced.yaml', policy('enforced')),
     },
     // JSON is YAML.
     apiKeys: await write('api-keys.yaml', `keys:\n  - ${JSON.stringify(keyEntry)}\n`),

@@ -10,13 +10,14 @@ export interface PartnerSettings {
 }
 
 /** The states that the tour takes the policy file through. */
-export type PolicyState = 'first' | 'bad' | 'good'
+export type PolicyState = 'first' | 'bad' | 'good' | 'enforced'
 
 /** What each state says of the route `beta`. */
 const beta: Readonly<Record<PolicyState, string>> = {
   first: 'auth: required',
   bad: 'auth: everybody\n    rate_limit: 5/1m',
   good: 'auth: none',
+  enforced: 'auth: none',
 }
 
 /** The demo's policy file. Envoy's routes stay the stronger: those of envoy/*.yaml ask what they say there. */
@@ -45,6 +46,15 @@ routes:
   - name: widgets
     match: {path: /api/widgets, methods: [GET, POST]}
     allow_preflight: true
+  - name: flaky
+    match: {path: /api/flaky}
+    service: flaky-service
+    auth: none
+    circuit: {failures: 3, open: 1s, probes: 2, probe_interval: 100ms}
+  - name: next
+    match: {path: /api/next}
+    rate_limits: [{name: next, limit: 1/1m}]
+    shadow: ${state === 'enforced' ? '[]' : '[auth, rate_limit]   # what would be refused is only reported'}
   - name: beta
     match: {path: /api/beta}
     ${beta[state]}

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { runGatepost } from '../test/support/command.ts'
 import { startEnvoy } from '../test/support/envoy.ts'
 import { bundledConfig } from '../test/support/envoy-config.ts'
@@ -47,6 +48,8 @@ export interface Stack extends AsyncDisposable {
   certificates: Certificates
   /** Made by `gatepost keys new`. */
   apiKey: string
+  /** The admin API. */
+  admin: { address: string; tokenFile: string }
   /** The processes that must not end while the demo runs. */
   processes: readonly RunningProcess[]
   /** Its log and its events are among its lines. */
@@ -132,6 +135,7 @@ export async function startStack({ attachment, port }: StackOptions): Promise<St
     files,
     certificates,
     apiKey,
+    admin: { address: gatepost.adminAddress, tokenFile: join(gatepost.dataFolder, 'admin-token') },
     processes: [gatepost.process, envoy.process],
     gatepost: gatepost.process,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -167,6 +171,7 @@ function settings({ auth0, okta, oidc }: Providers, { policy, apiKeys }: DemoFil
     GATEPOST_POLICY_FILE: policy,
     GATEPOST_API_KEYS_FILE: apiKeys,
     GATEPOST_CLIENT_CERT: 'principal',
+    GATEPOST_SHADOW_HEADER: 'true',
     GATEPOST_INTROSPECTION_CACHE_TTL: introspectionCacheTtl.text,
   }
 }

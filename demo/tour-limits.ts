@@ -40,7 +40,7 @@ export const limitSection: Section = {
       name: 'after exactly that time',
       path: '/api/pace',
       credentials: ['auth0'],
-      before: retryAfter(),
+      before: waitAsTold(),
       shows: rateLimit,
       expected: served('demo-app@clients', 'pace'),
     },
@@ -94,7 +94,7 @@ export const limitSection: Section = {
 }
 
 /** Waits as long as the refusal said, and not a moment longer. */
-function retryAfter(): TourStep {
+export function waitAsTold(): TourStep {
   return {
     does: 'wait as long as Retry-After says',
     line: 'sleep 3',

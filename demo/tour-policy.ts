@@ -92,7 +92,11 @@ export function policySection(stack: Stack, credentials: Credentials): Section {
       {
         name: 'after a good one, that holds',
         path: '/api/beta',
-        before: goodPolicy(stack),
+        before: policyStep(
+          stack,
+          'good',
+          'the policy file becomes a good one, which Gatepost sees by itself',
+        ),
         patienceMs: adoptionMs,
         expected: served(undefined, 'beta'),
       },
@@ -118,13 +122,14 @@ function badPolicy({ files, gatepost }: Stack): TourStep {
   }
 }
 
-function goodPolicy({ files, gatepost }: Stack): TourStep {
-  const { good } = files.otherPolicies
+/** Puts another policy in the place of the file, and waits until Gatepost has read it. @param does in words. */
+export function policyStep({ files, gatepost }: Stack, state: 'good' | 'enforced', does: string): TourStep {
+  const other = files.otherPolicies[state]
   return {
-    does: 'the policy file becomes a good one, which Gatepost sees by itself',
-    line: `cp ${good} ${files.policy}`,
+    does,
+    line: `cp ${other} ${files.policy}`,
     async run() {
-      await replacePolicy(files, good)
+      await replacePolicy(files, other)
       return await reloading(files, gatepost, 'file reloaded')
     },
   }

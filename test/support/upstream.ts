@@ -22,7 +22,10 @@ export interface Upstream extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-/** Starts an HTTP server on loopback that answers every request with what it received, as JSON. */
+/**
+ * Starts an HTTP server on loopback that answers every request with what it received, as JSON; with the status that the
+ * header `x-answer` names, else 200.
+ */
 export async function startUpstream({ name, port = 0 }: { name: string; port?: number }): Promise<Upstream> {
   const requests: ReceivedRequest[] = []
   const server = createServer((request, response) => {
@@ -30,7 +33,7 @@ export async function startUpstream({ name, port = 0 }: { name: string; port?: n
     requests.push(received)
     if (requests.length > KEPT_REQUESTS) requests.shift()
     request.resume()
-    response.writeHead(200, { 'content-type': 'application/json', 'x-upstream': name })
+    response.writeHead(answerOf(request), { 'content-type': 'application/json', 'x-upstream': name })
     response.end(`${JSON.stringify(received, null, 2)}\n`)
   })
   const address = `127.0.0.1:${await listen(server, port)}`
@@ -40,6 +43,11 @@ export async function startUpstream({ name, port = 0 }: { name: string; port?: n
     if (server.listening) await once(server, 'close')
   }
   return { name, address, requests, stop, [Symbol.asyncDispose]: stop }
+}
+
+function answerOf({ headers }: IncomingMessage): number {
+  const wanted = Number(headers['x-answer'])
+  return Number.isInteger(wanted) && wanted >= 200 && wanted <= 599 ? wanted : 200
 }
 
 function describe(upstream: string, { method = '', url = '', headers }: IncomingMessage): ReceivedRequest {
