@@ -45,6 +45,7 @@ export async function measureFlood(
   })
   const origin = `http://127.0.0.1:${(await provider.line((line) => /^\d+$/.test(line))).trim()}`
   await using gatepost = await startGatepost({
+    GATEPOST_EVENTS_LOG: '',
     OKTA_DOMAIN: origin,
     OKTA_AUDIENCE: 'https://api.example.com',
     OKTA_VALIDATION: 'introspection',

@@ -247,6 +247,7 @@ async function measureReload(): Promise<number> {
   const upstream = parts.use(await startNginx(() => undefined))
   const gatepost = parts.use(
     await startGatepost({
+      GATEPOST_EVENTS_LOG: '',
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.audience,
       GATEPOST_POLICY_FILE: file,

@@ -45,7 +45,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const upstream = parts.use(await startNginx(progress))
 
   const start = async (env: Record<string, string>) => {
-    const gatepost = parts.use(await startGatepost({ ...issuerOf(provider), ...options.environment, ...env }))
+    const common = { GATEPOST_EVENTS_LOG: '', ...issuerOf(provider), ...options.environment }
+    const gatepost = parts.use(await startGatepost({ ...common, ...env }))
     await waitUntilReady(gatepost)
     return gatepost
   }

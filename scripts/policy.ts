@@ -62,13 +62,15 @@ export const objects: Readonly<Record<string, Schema>> = {
   plan: member(itemsOf(itemsOf(schema, 'routes'), 'rate_limits'), 'plan'),
 }
 
-function member({ properties }: Schema, key: string): Schema {
+/** A member of an object. @throws Error where it has none of that name. */
+export function member({ properties }: Schema, key: string): Schema {
   const found = properties?.[key]
   if (found) return found
-  throw new Error(`Cannot describe the policy: its schema has no ${key}`)
+  throw new Error(`Cannot describe the schema: it has no ${key}`)
 }
 
-function itemsOf(parent: Schema, key: string): Schema {
+/** What a list of an object holds. */
+export function itemsOf(parent: Schema, key: string): Schema {
   return member(parent, key).items ?? {}
 }
 
@@ -89,9 +91,11 @@ const forms: Readonly<Record<string, string>> = {
   "^[A-Z0-9!#$%&'*+.^_`|~-]{1,64}$": 'in capitals, 1 to 64 characters',
   '^[a-z0-9-]{1,64}$': 'names: 1 to 64 of `a-z` `0-9` `-`',
   '^.{1,256}$': 'names: 1 to 256 characters',
+  "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$": 'names: 1 to 64 characters, as HTTP allows them',
 }
 
-function keysTable({ properties = {}, required = [] }: Schema): string {
+/** The table of an object's keys. */
+export function keysTable({ properties = {}, required = [] }: Schema): string {
   return table(
     ['key', 'type', 'default', 'bounds', 'meaning'],
     Object.entries(properties).map(([key, value]) => {

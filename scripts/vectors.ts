@@ -4,12 +4,23 @@ import { bearerErrors } from './vectors/bearer-errors.ts'
 import { checkRequests } from './vectors/check-requests.ts'
 import { envoyJwtAuthn } from './vectors/envoy-jwt-authn.ts'
 import { gcra } from './vectors/gcra.ts'
+import { githubWebhook } from './vectors/github-webhook.ts'
 import { joseCookbook } from './vectors/jose-cookbook.ts'
 import { pathNormalization } from './vectors/path-normalization.ts'
 import { runVectors } from './vectors/run.ts'
+import { standardWebhooks } from './vectors/standard-webhooks.ts'
 
 /** Every set of public vectors that Gatepost is held against. */
-const sets = [joseCookbook, envoyJwtAuthn, bearerErrors, checkRequests, gcra, pathNormalization]
+const sets = [
+  joseCookbook,
+  envoyJwtAuthn,
+  bearerErrors,
+  checkRequests,
+  gcra,
+  pathNormalization,
+  standardWebhooks,
+  githubWebhook,
+]
 
 process.exitCode = await main(process.argv.slice(2))
 

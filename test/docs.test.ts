@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from '@jest/globals'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const pages = globSync('docs/**/*.md', { cwd: root }).sort()
+const pages = globSync('{docs,examples}/**/*.md', { cwd: root }).sort()
 
 function read(file: string): string {
   return readFileSync(join(root, file), 'utf8')

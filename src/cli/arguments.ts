@@ -1,9 +1,9 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 
-/** The commands of `gatepost`, each with the actions or operands it has (none for most) and its own options. */
+/** The commands of `gatepost`, each with its actions or operands (none for most; a `[NAME]` may be left out, `[NAME…]` repeated) and options. */
 const grammar = {
   serve: { actions: [], operands: [], options: {} },
-  check: { actions: [], operands: [], options: {} },
+  check: { actions: [], operands: [], options: { ready: { type: 'boolean' } } },
   explain: {
     actions: [],
     operands: ['METHOD', 'PATH'],
@@ -27,6 +27,16 @@ const grammar = {
       'expires-at': { type: 'string' },
       json: { type: 'boolean' },
     },
+  },
+  events: {
+    actions: [],
+    operands: ['[TYPE]'],
+    options: { asyncapi: { type: 'boolean' }, json: { type: 'boolean' } },
+  },
+  lint: {
+    actions: [],
+    operands: ['[FILES…]'],
+    options: { rules: { type: 'boolean' }, json: { type: 'boolean' } },
   },
 } as const satisfies Record<
   string,
@@ -92,8 +102,9 @@ function run(command: CommandName, rest: readonly string[], options: Options): I
   if (actions.length > 0 && !actions.includes(action))
     return misuse(`${command} wants one of: ${actions.join(', ')}`)
   const given = actions.length > 0 ? rest.slice(1) : rest
-  if (given.length < operands.length) return misuse(`${command} wants ${operands.join(' ')}`)
-  const surplus = given[operands.length]
+  const needed = operands.filter((operand) => !operand.startsWith('['))
+  if (given.length < needed.length) return misuse(`${command} wants ${operands.join(' ')}`)
+  const surplus = operands.at(-1)?.endsWith('…]') ? undefined : given[operands.length]
   if (surplus !== undefined) return misuse(`${command} takes no ${JSON.stringify(surplus)}`)
   return { kind: 'run', command, operands: given, options }
 }

@@ -1,4 +1,5 @@
 import type { CommandName } from './arguments.ts'
+import { wrap } from './wrap.ts'
 
 /** A variable as the help shows it. */
 export interface VariableHelp {
@@ -16,6 +17,8 @@ Usage
   gatepost explain METHOD PATH
                            say why a request gets the answer that it gets
   gatepost keys new        make an API key
+  gatepost events [TYPE]   the events that it tells: when, with what data, where they go
+  gatepost lint FILES…     find the traps in Envoy, Istio and Kubernetes files that validation passes in silence
   gatepost COMMAND --help  more on one command
   gatepost --version
 
@@ -66,10 +69,45 @@ The file, with the entry that is printed:
 Clients send the key in the header x-api-key (GATEPOST_API_KEY_HEADER).
 `
 
+const events = `gatepost events prints the catalogue of events: what each says, when it is told, its data, its topic and routing key.
+It reads no configuration and asks nobody.
+
+  gatepost events                      every type
+  gatepost events request.completed    one type: each field, and an example
+
+Options
+  --json       for machines: every type with its JSON Schema; with TYPE, that schema alone
+  --asyncapi   the AsyncAPI 3 document of all events, as YAML; with --json as JSON
+
+Exit codes
+  0 fine   64 usage, such as a type that there is not
+`
+
+const lint = `gatepost lint finds what Envoy, Istio and Kubernetes accept without a word and what bites later: ignored fields, missing
+timeouts, ways around the decision, identity headers that clients can forge. It reads no configuration and asks nobody.
+
+  gatepost lint envoy.yaml                       a file, YAML or JSON, with any number of documents
+  gatepost lint istio/ kubernetes/               folders: every *.yaml, *.yml and *.json in and below them
+  kubectl kustomize overlays/prod | gatepost lint -
+                                                 standard input; files that belong together are best looked at together
+
+Options
+  --rules   list the rules; docs/lint.md says of each why it is there and what to do
+  --json    for machines
+
+A comment on the line of a finding, or above it, silences it; the reason must be there:
+  # gatepost-lint-ignore: wildcard-host one tenant, and the policy names no host
+
+Exit codes
+  0 nothing found   1 a finding, or a file that cannot be read or parsed   64 usage
+`
+
 const check = `gatepost check reads the same environment as serve and tries it out: the configuration, the keys of each issuer, and
 whether a gatepost runs on the admin address and Envoy has found its doors. One line each; it changes nothing.
 
   gatepost check && gatepost serve
+  gatepost check --ready   only whether the gatepost on the admin address is ready: a container's health check, which
+                           disturbs no issuer
 
 Exit codes
   0 all is well   1 a check failed   69 an issuer is unreachable   78 the configuration has problems (all are listed)
@@ -87,22 +125,12 @@ export function helpText(command: CommandName | undefined, variables: readonly V
   if (command === 'check') return check
   if (command === 'keys') return keys
   if (command === 'explain') return explain
+  if (command === 'events') return events
+  if (command === 'lint') return lint
   return command === 'serve' ? serve + variables.map(variableHelp).join('\n') : general
 }
 
 function variableHelp({ name, default: fallback, meaning }: VariableHelp): string {
   const standard = fallback ? ` (${fallback})` : ''
   return `  ${name}${standard}\n      ${wrap(meaning.replaceAll('`', ''), 100).join('\n      ')}\n`
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line.length + word.length + 1 > width) {
-      lines.push(line)
-      line = word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  return [...lines, line]
 }

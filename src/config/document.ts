@@ -1,7 +1,9 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import { distance } from 'fastest-levenshtein'
 import type { TSchema } from 'typebox'
 import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
+import { nearest } from './nearest.ts'
 
 /** A YAML file that fits its schema, or everything that is wrong with it, each with line and column. */
 export type DocumentResult<T> = { kind: 'document'; value: T } | { kind: 'problems'; problems: string[] }
@@ -111,8 +113,16 @@ function describe(error: ErrorObject): string {
   const { keyword, params, instancePath } = error
   const where = instancePath === '' ? 'the file' : instancePath.slice(1).replaceAll('/', '.')
   if (keyword !== 'additionalProperties') return `${where}: ${demandOf(error)}`
-  const { additionalProperty } = params as { additionalProperty?: string }
-  return `${where}: there is no setting ${JSON.stringify(additionalProperty)}`
+  const { additionalProperty = '' } = params as { additionalProperty?: string }
+  return `${where}: there is no setting ${JSON.stringify(additionalProperty)}${hint(additionalProperty, error)}`
+}
+
+/** The setting that was likely meant: no more than two letters away. */
+function hint(name: string, { parentSchema }: ErrorObject): string {
+  const { properties = {} } = (parentSchema ?? {}) as { properties?: object }
+  const meant = nearest(name, Object.keys(properties))
+  const isNear = distance(name, meant) <= 2 && name.length > 2
+  return isNear ? `, did you mean ${JSON.stringify(meant)}?` : ''
 }
 
 /** Finds where in the text a problem is: at the unknown key itself, else at the value, else at what encloses it. */

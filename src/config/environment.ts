@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { distance } from 'fastest-levenshtein'
+import { nearest } from './nearest.ts'
 import { type Parser, Unfit } from './parsers.ts'
 import { type Secret, secretFile } from './secret-file.ts'
 import { type Values, type Variable, type VariableName, variables } from './variables.ts'
@@ -72,11 +72,6 @@ function unknownNames(env: Environment): Problem[] {
   return Object.keys(env)
     .filter((name) => name.startsWith('GATEPOST_') && !known.has(name) && !serviceLink.test(name))
     .map((name) => `${name}: no such variable, did you mean ${nearest(name, [...known])}?`)
-}
-
-function nearest(name: string, candidates: readonly string[]): string {
-  const ranked = candidates.map((candidate) => ({ candidate, steps: distance(name, candidate) }))
-  return ranked.reduce((best, next) => (next.steps < best.steps ? next : best)).candidate
 }
 
 /** Gives a secret that was read: what its variable says, or its file, which is followed. */

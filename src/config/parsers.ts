@@ -62,6 +62,23 @@ function showDuration(ms: number): string {
   return ms === 0 ? '0s' : `${ms / (unitMs[unit] ?? 1)}${unit}`
 }
 
+const unitBytes: Readonly<Record<string, number>> = { KiB: 1_024, MiB: 1_024 ** 2, GiB: 1_024 ** 3 }
+
+/** A size such as `64KiB`, `256MiB` or `2GiB`, between two bounds; in bytes. */
+export function sizeBytes(leastBytes: number, mostBytes: number): Parser<number> {
+  return (value) => {
+    const [, digits, unit] = /^(\d{1,9})(KiB|MiB|GiB)$/.exec(value) ?? []
+    const bytes = Number(digits) * (unitBytes[unit ?? ''] ?? Number.NaN)
+    if (bytes >= leastBytes && bytes <= mostBytes) return bytes
+    throw new Unfit(`a size from ${showSize(leastBytes)} to ${showSize(mostBytes)}, such as 64MiB or 2GiB`)
+  }
+}
+
+function showSize(bytes: number): string {
+  const unit = ['GiB', 'MiB'].find((name) => bytes % (unitBytes[name] ?? 1) === 0) ?? 'KiB'
+  return `${bytes / (unitBytes[unit] ?? 1)}${unit}`
+}
+
 /** Scopes, by commas. */
 export function scopes(value: string): readonly string[] {
   const list = splitList(value)

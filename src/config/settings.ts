@@ -44,6 +44,8 @@ export interface Settings {
   subKeys?: SubKeys
   /** Where events go as JSON lines: `stdout`, or the path of a file. */
   eventsLog?: string
+  /** How events are kept on disk until they are delivered. */
+  spool: { maxBytes: number; sync: Values['GATEPOST_SPOOL_SYNC'] }
   /** Kafka that events go to, where there is one. */
   kafka?: KafkaSettings
   /** RabbitMQ for events; plain data, for a worker thread. */
@@ -130,6 +132,7 @@ function assemble(
     },
     ...(secretKey && { subKeys: createSubKeys(secretKey) }),
     ...(values.GATEPOST_EVENTS_LOG && { eventsLog: values.GATEPOST_EVENTS_LOG }),
+    spool: { maxBytes: values.GATEPOST_SPOOL_MAX_BYTES, sync: values.GATEPOST_SPOOL_SYNC },
     ...(kafka && { kafka }),
     ...(amqp && { amqp }),
     webhooks,

@@ -20,6 +20,7 @@ export interface Variable<T> {
 }
 
 const hour = 3_600_000
+const mebibyte = 1_024 ** 2
 
 /** Every environment variable that Gatepost reads, in the order of the README's table. */
 export const variables = {
@@ -78,7 +79,7 @@ export const variables = {
     parse: parse.text,
     default: './.gatepost',
     meaning:
-      'What Gatepost keeps on disk: a generated admin token and the last good keys of each issuer. One process at a time.',
+      'What Gatepost keeps on disk: a generated admin token, the last good keys of each issuer, and events that are not yet delivered. One process at a time.',
   },
   GATEPOST_DRAIN_DELAY: {
     parse: parse.durationMs(0, hour),
@@ -88,7 +89,8 @@ export const variables = {
   GATEPOST_DRAIN_TIMEOUT: {
     parse: parse.durationMs(0, hour),
     default: '10s',
-    meaning: 'After the delay: how long calls under way may take to finish.',
+    meaning:
+      'After the delay: how long calls under way may take to finish, and after them events to be delivered.',
   },
   GATEPOST_POLICY_FILE: {
     parse: parse.text,
@@ -190,6 +192,18 @@ export const variables = {
   GATEPOST_EVENTS_LOG: {
     parse: parse.text,
     meaning: 'Where events go as JSON lines: `stdout`, or a file that is appended to.',
+  },
+  GATEPOST_SPOOL_MAX_BYTES: {
+    parse: parse.sizeBytes(4 * mebibyte, 1_024 ** 2 * mebibyte),
+    default: '256MiB',
+    meaning:
+      'The most that events for Kafka and RabbitMQ take on disk, in `$GATEPOST_DATA_DIR`, until they are delivered. Past it the oldest are dropped and counted.',
+  },
+  GATEPOST_SPOOL_SYNC: {
+    parse: parse.choice('normal', 'full'),
+    default: 'normal',
+    meaning:
+      'What events on disk outlive: `normal` the end of the process, however it comes; `full` a power loss too, at the price of a flush of the disk for each batch.',
   },
   KAFKA_BROKERS: {
     parse: kafkaBrokers,

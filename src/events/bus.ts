@@ -1,4 +1,6 @@
 import type { EventType, GatewayEvent, Happening, Publish } from '../core/events.ts'
+import type { Choose } from './choice.ts'
+import type { Redact } from './privacy.ts'
 
 /** Takes events off the bus. It must return at once and may not throw; what it cannot hold it counts as dropped. */
 export interface Sink {
@@ -16,6 +18,10 @@ export interface BusParts {
   capacity: number
   /** A unique id. */
   newId: () => string
+  /** Whether an event is told at all; asked before it takes any room. Default: each is. */
+  choose?: Choose
+  /** Gives, for each batch, what takes personal data out of events. Default: nothing is taken out. */
+  redactor?: () => Redact
   /** Runs `task` soon, after what is being done now. */
   defer: (task: () => void) => void
   onPublished: (type: EventType) => void
@@ -38,14 +44,16 @@ const busName = 'bus'
  * Makes the bus. Publishing appends to a bounded buffer and nothing more: envelopes are made, and sinks called, after
  * the verdict is on its way. Without sinks nothing is kept.
  */
-export function createBus({ sinks, capacity, newId, defer, onPublished, onDrop }: BusParts): Bus {
+export function createBus(parts: BusParts): Bus {
+  const { sinks, capacity, newId, defer, onPublished, onDrop, choose = always, redactor = unredacted } = parts
   let waiting: Happening[] = []
 
   function flush(): void {
     const batch = waiting
     waiting = []
     if (batch.length === 0) return
-    const events = batch.map((happening) => envelope(happening, newId()))
+    const redact = redactor()
+    const events = batch.map((happening) => envelope(happening, redact, newId()))
     for (const sink of sinks) sink.write(events)
   }
 
@@ -56,7 +64,7 @@ export function createBus({ sinks, capacity, newId, defer, onPublished, onDrop }
 
     publish(happening) {
       onPublished(happening.type)
-      if (sinks.length === 0) return
+      if (sinks.length === 0 || !choose(happening)) return
       if (waiting.length >= capacity) {
         onDrop(busName, happening.type)
         return
@@ -69,12 +77,20 @@ export function createBus({ sinks, capacity, newId, defer, onPublished, onDrop }
   }
 }
 
-function envelope({ type, atMs, requestId, data }: Happening, id: string): GatewayEvent {
+function always(): boolean {
+  return true
+}
+
+function unredacted(): Redact {
+  return (data) => data
+}
+
+function envelope({ type, atMs, requestId, data }: Happening, redact: Redact, id: string): GatewayEvent {
   return {
     id,
     event_type: type,
     timestamp: new Date(atMs).toISOString(),
     ...(requestId && { request_id: requestId }),
-    data,
+    data: redact(data),
   }
 }

@@ -5,6 +5,7 @@ test.each<[string, Invocation]>([
   ['', { kind: 'run', command: 'serve', operands: [], options: {} }],
   ['serve', { kind: 'run', command: 'serve', operands: [], options: {} }],
   ['check', { kind: 'run', command: 'check', operands: [], options: {} }],
+  ['check --ready', { kind: 'run', command: 'check', operands: [], options: { ready: true } }],
   [
     'keys new --client-id a --json',
     { kind: 'run', command: 'keys', operands: [], options: { 'client-id': 'a', json: true } },
@@ -27,6 +28,12 @@ test.each<[string, Invocation]>([
       options: { host: 'serve', principal: 'keys', values: true, json: true, 'client-address': '::1' },
     },
   ],
+  ['events', { kind: 'run', command: 'events', operands: [], options: {} }],
+  [
+    'events auth.failed --json',
+    { kind: 'run', command: 'events', operands: ['auth.failed'], options: { json: true } },
+  ],
+  ['events --asyncapi', { kind: 'run', command: 'events', operands: [], options: { asyncapi: true } }],
   ['explain --help', { kind: 'help', command: 'explain' }],
   ['--help', { kind: 'help', command: undefined }],
   ['-h', { kind: 'help', command: undefined }],
@@ -51,6 +58,7 @@ test.each([
   ['keys', 'keys wants one of: new'],
   ['keys old', 'keys wants one of: new'],
   ['keys new now', 'keys takes no "now"'],
+  ['events auth.failed request.completed', 'events takes no "request.completed"'],
   ['explain', 'explain wants METHOD PATH'],
   ['explain GET', 'explain wants METHOD PATH'],
   ['explain GET /a /b', 'explain takes no "/b"'],

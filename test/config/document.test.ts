@@ -123,14 +123,14 @@ describe('where several forms would do', () => {
 
     expect(problems('entries:', ...entries)).toEqual([
       'file.yaml:2:18: entries.0.who: must be one of all, none, or must be array, or must be object',
-      'file.yaml:3:19: entries.1.who: there is no setting "mood"',
+      'file.yaml:3:19: entries.1.who: there is no setting "mood", did you mean "mode"?',
     ])
   })
 
   test.each([
     ['a list', 'who: []', '10: entries.0.who: must NOT have fewer than 1 items'],
     ['an entry of a list', 'who: [a, 7]', '14: entries.0.who.1: must be string'],
-    ['a map', 'who: {mood: good}', '11: entries.0.who: there is no setting "mood"'],
+    ['a map', 'who: {mood: good}', '11: entries.0.who: there is no setting "mood", did you mean "mode"?'],
     ['a value in a map', 'who: {mode: mild}', '17: entries.0.who.mode: must be one of strict, lax'],
   ])('the complaint of the one that was meant is told: %s', (_what, line, problem) => {
     expect(problems('entries:', '  - id: a', `    ${line}`)).toEqual([`file.yaml:3:${problem}`])

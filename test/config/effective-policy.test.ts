@@ -92,7 +92,7 @@ describe('where nobody is trusted', () => {
 
   test('a policy that does not read is a problem of its own, and not also none', () => {
     expect(problemsOf({ GATEPOST_POLICY: 'rutes: []' })).toEqual([
-      'GATEPOST_POLICY:1:1: the file: there is no setting "rutes"',
+      'GATEPOST_POLICY:1:1: the file: there is no setting "rutes", did you mean "routes"?',
     ])
   })
 })

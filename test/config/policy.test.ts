@@ -42,7 +42,7 @@ describe('an issuer of the policy', () => {
     [
       'a setting that nothing knows',
       { audiences: ['x'] },
-      /^policy\.yaml:2:\d+: issuers\.0: there is no setting "audiences"$/,
+      /^policy\.yaml:2:\d+: issuers\.0: there is no setting "audiences", did you mean "audience"\?$/,
     ],
   ])('is refused with line and column: %s', (_what, more, problem) => {
     expect(problemsOf(more)).toEqual([expect.stringMatching(problem)])

@@ -379,8 +379,8 @@ describe('what no route can mean is refused with line and column', () => {
 
 describe('what the schema knows is refused with line and column', () => {
   test.each([
-    ['mach: {}', 'mach', 'routes.0: there is no setting "mach"'],
-    ['match: {hosts: a}', 'hosts', 'routes.0.match: there is no setting "hosts"'],
+    ['mach: {}', 'mach', 'routes.0: there is no setting "mach", did you mean "match"?'],
+    ['match: {hosts: a}', 'hosts', 'routes.0.match: there is no setting "hosts", did you mean "host"?'],
     ['match: {path: users}', 'users}', /routes\.0\.match\.path: must be of another form: \/exact/],
     ['match: {methods: []}', '[]', 'routes.0.match.methods: must NOT have fewer than 1 items'],
     ['match: {methods: [get]}', 'get', /routes\.0\.match\.methods\.0: must be of another form/],

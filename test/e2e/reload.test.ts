@@ -122,7 +122,7 @@ describe('a policy file that changes', () => {
     })
     expect(again['problems']).toEqual([
       `${path}:1:10: routes.0: must have required property 'name'`,
-      `${path}:1:11: routes.0: there is no setting "nam"`,
+      `${path}:1:11: routes.0: there is no setting "nam", did you mean "name"?`,
     ])
     expect(meanwhile).toBe('Unauthorized')
     expect([logged(running, refused).length, logged(running, taken).length]).toEqual([2, 1])

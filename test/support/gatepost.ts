@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { GatewayEvent } from '../../src/core/events.ts'
+import { readEvents } from './event-schema.ts'
 import { RunningProcess } from './process.ts'
 import { tempFolder } from './temp.ts'
 
@@ -13,6 +16,9 @@ export interface Gatepost extends AsyncDisposable {
   adminAddress: string
   dataFolder: string
   process: RunningProcess
+  /** Every event so far, each held against its schema; for a Gatepost whose log is of this helper's choice. */
+  events(): Promise<GatewayEvent[]>
+  /** @throws Error where an event that it wrote is not as its schema says. */
   stop(): Promise<void>
 }
 
@@ -38,7 +44,8 @@ export function parseLogLine(line: string): LogLine | undefined {
 
 /**
  * Starts Gatepost from its sources and waits until it serves. It sees the given environment and nothing else, except
- * PATH and, where they are not given, free ports and a data folder of its own.
+ * PATH and, where they are not given, free ports, a data folder and an event log of its own, in which every event is
+ * held against its schema at the end. An empty `GATEPOST_EVENTS_LOG` does without.
  * @throws with its log when it ends before it is ready.
  */
 export async function startGatepost(
@@ -47,6 +54,7 @@ export async function startGatepost(
 ): Promise<Gatepost> {
   const folder = await tempFolder('data')
   const dataFolder = env['GATEPOST_DATA_DIR'] ?? join(folder.path, 'data')
+  const eventsFile = join(folder.path, 'events.jsonl')
   const gatepost = new RunningProcess({
     name: 'Gatepost',
     command: process.execPath,
@@ -57,13 +65,16 @@ export async function startGatepost(
       GATEPOST_GRPC_ADDRESS: '127.0.0.1:0',
       GATEPOST_ADMIN_ADDRESS: '127.0.0.1:0',
       GATEPOST_DATA_DIR: dataFolder,
+      GATEPOST_EVENTS_LOG: eventsFile,
       ...env,
     },
   })
   if (onLine) gatepost.onLine(onLine)
   const stop = async () => {
     await gatepost.stop()
+    const written = await textOf(eventsFile)
     await folder.remove()
+    wholeEvents(written)
   }
   try {
     const line = await gatepost.line((text) => parseLogLine(text)?.message === 'ready')
@@ -73,6 +84,7 @@ export async function startGatepost(
       adminAddress: String(ready?.['admin_address']),
       dataFolder,
       process: gatepost,
+      events: async () => wholeEvents(await textOf(eventsFile)),
       stop,
       [Symbol.asyncDispose]: stop,
     }
@@ -80,6 +92,16 @@ export async function startGatepost(
     await stop()
     throw error
   }
+}
+
+/** The text of a file; empty where there is none. */
+function textOf(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '')
+}
+
+/** The last line may be half written. */
+function wholeEvents(written: string): GatewayEvent[] {
+  return readEvents(written.slice(0, written.lastIndexOf('\n') + 1))
 }
 
 /** Waits until Gatepost says of itself that it is ready: its listener is up and its issuers' keys were asked for. */

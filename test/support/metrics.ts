@@ -6,6 +6,9 @@ export const noSources: MetricSources = {
   askedTokens: () => [],
   eventsWaiting: () => 0,
   eventLogBytes: () => 0,
+  spoolBytes: () => 0,
+  spoolBuffered: () => 0,
+  sinks: () => [],
   issuers: () => [],
   circuits: () => [],
 }

@@ -1,14 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type OutgoingRequest, type Reply, sendHttp1 } from '../../demo/send.ts'
 import type { GatewayEvent } from '../../src/core/events.ts'
 import { type Envoy, startEnvoy } from './envoy.ts'
 import { bundledConfig, type EnvoyConfig } from './envoy-config.ts'
-import { readEvents } from './event-schema.ts'
 import { type Gatepost, parseLogLine, startGatepost } from './gatepost.ts'
 import { type OpenIdProvider, startOpenIdProvider } from './openid-provider.ts'
-import { tempFolder } from './temp.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 /** What a rig is made of. */
@@ -45,15 +41,12 @@ export interface Rig extends AsyncDisposable {
 /** Starts a rig. */
 export async function startRig({ config: name, env = {}, adjust }: RigOptions): Promise<Rig> {
   await using parts = new AsyncDisposableStack()
-  const folder = parts.use(await tempFolder('rig'))
-  const eventsFile = join(folder.path, 'events.jsonl')
   const provider = parts.use(await startOpenIdProvider('oidc'))
   const upstream = parts.use(await startUpstream({ name: 'upstream' }))
   const gatepost = parts.use(
     await startGatepost({
       OIDC_ISSUER: provider.issuer,
       OIDC_AUDIENCE: provider.audience,
-      GATEPOST_EVENTS_LOG: eventsFile,
       ...env,
     }),
   )
@@ -73,11 +66,7 @@ export async function startRig({ config: name, env = {}, adjust }: RigOptions): 
   const send: Rig['send'] = (path, headers = {}, listener = 'ingress') =>
     sendHttp1(`http://${envoy.listeners[listener]}`, { method: 'GET', path, headers })
 
-  async function events(): Promise<GatewayEvent[]> {
-    const written = await readFile(eventsFile, 'utf8')
-    // The last line may be half written.
-    return readEvents(written.slice(0, written.lastIndexOf('\n') + 1))
-  }
+  const { events } = gatepost
 
   return {
     provider,
