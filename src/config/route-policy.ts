@@ -147,7 +147,11 @@ function mergeCircuit(
 ): CircuitSpec | undefined {
   if (written === undefined) return inherited
   if (written === 'none') return undefined
-  return readCircuit(written, (setting, problem) => complain([...at, setting], problem), inherited)
+  return readCircuit(
+    written,
+    (setting, problem) => complain([...at, setting], `${setting}: ${problem}`),
+    inherited,
+  )
 }
 
 /** A service is fit or it is not, whichever route leads there. */
