@@ -477,6 +477,7 @@ describe('observing', () => {
         method: 'GET',
         path: '/orders?page=2',
         status: 201,
+        grpcStatus: undefined,
         requestId: 'request-1',
         userAgent: 'curl/8',
         clientAddress: '192.0.2.7',
@@ -512,6 +513,84 @@ describe('observing', () => {
     stream.cancel()
 
     expect(door.outcomes).toMatchObject([{ status }])
+  })
+
+  const call = requestHeaders({ 'content-type': 'application/grpc' })
+  const trailers = (status: string): ProcessingRequest => ({
+    response_trailers: { trailers: { headers: [{ key: 'grpc-status', raw_value: Buffer.from(status) }] } },
+  })
+
+  test('asks for the trailers of a gRPC call, and for those of nothing else', async () => {
+    const asked = async (message: ProcessingRequest, role = both) =>
+      (await openExtProcDoor().open(role).take(message))?.mode_override?.response_trailer_mode
+
+    expect(await asked(call)).toBe('SEND')
+    expect(await asked(parts.request_headers)).toBe('DEFAULT')
+    expect(await asked(call, { 'gatepost-mode': 'decide' })).toBe('DEFAULT')
+  })
+
+  test('tells of a gRPC call once its trailers are there, with their status', async () => {
+    const door = openExtProcDoor()
+    const stream = door.open(both)
+
+    await stream.take(call)
+    await stream.take(responseHeaders({ ':status': '200' }))
+    expect(door.outcomes).toEqual([])
+    await door.clock.advance(40)
+    await stream.take(trailers('14'))
+    stream.cancel()
+
+    expect(door.outcomes).toMatchObject([{ status: 200, grpcStatus: 14, durationMs: 40 }])
+  })
+
+  test('tells of a gRPC call at once where its headers have the status, and at its end where nothing has', async () => {
+    const door = openExtProcDoor()
+    const [short, cut] = [door.open(both), door.open(both)]
+
+    await short.take(call)
+    await short.take(responseHeaders({ ':status': '200', 'grpc-status': '4' }))
+    await cut.take(call)
+    await cut.take(responseHeaders({ ':status': '200' }))
+    cut.cancel()
+    short.cancel()
+
+    expect(door.outcomes.map(({ grpcStatus }) => grpcStatus)).toEqual([4, undefined])
+  })
+
+  test.each([
+    [
+      'as Envoy says it',
+      { 'response.code_details': { stringValue: 'response_timeout' } },
+      {},
+      'response_timeout',
+    ],
+    ['as a header of an overflow', {}, { 'x-envoy-overloaded': 'true' }, 'overflow'],
+    ['not at all', {}, {}, ''],
+  ])('tells who answered: %s', async (_what, fields, headers, details) => {
+    const door = openExtProcDoor()
+    const stream = door.open(both)
+
+    await stream.take(parts.request_headers)
+    await stream.take({
+      ...responseHeaders({ ':status': '503', ...headers }),
+      attributes: { 'envoy.filters.http.ext_proc': { fields } },
+    })
+
+    expect(door.outcomes).toMatchObject([{ status: 503, details }])
+  })
+
+  test('tells which state of a circuit let a request pass, and what only reported', async () => {
+    const decision = allowWith({
+      admission: { generation: 7, probe: true },
+      shadow: [{ part: 'auth', reason: 'missing_token' }],
+    })
+    const door = openExtProcDoor({ decide: async () => decision })
+    const stream = door.open(both)
+
+    await stream.take(parts.request_headers)
+    await stream.take(parts.response_headers)
+
+    expect(door.outcomes[0]?.decision).toMatchObject({ circuitGeneration: 7, shadow: ['missing_token'] })
   })
 
   test('tells of a denial with its status, once', async () => {

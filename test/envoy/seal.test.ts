@@ -37,6 +37,21 @@ describe('a seal opens what it closed', () => {
     expect(seal.open(seal.close(denied) as Struct__Output)).toEqual({ kind: 'deny', route: 'orders' })
   })
 
+  test('with the state of the circuit, and what only reported', () => {
+    const allowed = allowWith({
+      admission: { generation: 3, probe: true },
+      shadow: [
+        { part: 'auth', reason: 'invalid_token' },
+        { part: 'circuit', reason: 'circuit_open' },
+      ],
+    })
+
+    expect(seal.open(seal.close(decisionMetadata(allowed, '')) as Struct__Output)).toMatchObject({
+      circuitGeneration: 3,
+      shadow: ['invalid_token', 'circuit_open'],
+    })
+  })
+
   test('whatever other fields a filter has written beside it', () => {
     expect(seal.open(closedWith({ extra: 'x', userId: 'root', status_code: 7 }))).toMatchObject({
       userId: 'alice',
@@ -54,7 +69,7 @@ describe('a seal opens what it closed', () => {
 
 describe('a seal does not open', () => {
   test.each(Object.keys(fields))('a decision whose %s was overwritten', (name) => {
-    const other = name === 'status' ? 401 : 'forged'
+    const other = typeof fields[name as keyof DecisionMetadata] === 'number' ? 401 : 'forged'
 
     expect(seal.open(closedWith({ [name]: other }))).toBeUndefined()
   })
