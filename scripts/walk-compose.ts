@@ -16,9 +16,22 @@ const environmentOf: Readonly<Record<string, Record<string, string>>> = {
   observability: {},
 }
 
+const exitCodes = { ok: 0, failed: 1, usage: 64 }
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { profile: { type: 'string', multiple: true } } })
-  const profiles = values.profile ?? Object.keys(environmentOf)
+  try {
+    const { values } = parseArgs({ options: { profile: { type: 'string', multiple: true } } })
+    const profiles = values.profile ?? Object.keys(environmentOf)
+    const unknown = profiles.find((profile) => !(profile in environmentOf))
+    if (unknown === undefined) return await walk(profiles)
+    return complain(`There is no profile "${unknown}": choose of ${Object.keys(environmentOf).join(', ')}`)
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string }
+    return complain(message, code?.startsWith('ERR_PARSE_ARGS') ? exitCodes.usage : exitCodes.failed)
+  }
+}
+
+async function walk(profiles: readonly string[]): Promise<number> {
   await using arrangement = await startArrangement({
     root,
     profiles,
@@ -38,7 +51,12 @@ async function main(): Promise<number> {
     if (problem !== undefined) failed += 1
   }
   print(`${own.length - failed} as expected, ${failed} not`)
-  return failed === 0 ? 0 : 1
+  return failed === 0 ? exitCodes.ok : exitCodes.failed
+}
+
+function complain(problem: string, exitCode = exitCodes.usage): number {
+  process.stderr.write(`${problem}\n`)
+  return exitCode
 }
 
 function print(line: string): void {

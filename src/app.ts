@@ -1,17 +1,16 @@
-import { hash, randomFillSync, randomUUID } from 'node:crypto'
+import { hash, randomFillSync } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
 import { writeAdminToken } from './admin/token.ts'
 import { type Auth, openAuth } from './app-auth.ts'
+import { hasBroker, openEvents } from './app-events.ts'
 import type { KeySetState } from './auth/key-set.ts'
 import { createCircuits } from './circuit/circuits.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
 import type { EffectivePolicy } from './config/effective-policy.ts'
 import { type FollowedFile, followFile } from './config/followed-file.ts'
 import { issuerIdentifier } from './config/issuer-settings.ts'
-import type { SubKeys } from './config/secret-key.ts'
 import type { Settings } from './config/settings.ts'
-import { CannotStart } from './core/cannot-start.ts'
 import type { CircuitView } from './core/circuit-view.ts'
 import { type CircuitSpec, type Circuits, unguarded } from './core/circuits.ts'
 import type { Clock } from './core/clock.ts'
@@ -29,21 +28,11 @@ import { createExtProc } from './envoy/ext-proc.ts'
 import { createMutualTls } from './envoy/mutual-tls.ts'
 import { createSeal } from './envoy/seal.ts'
 import { startGrpcServer } from './envoy/server.ts'
-import { createBus, type OnDrop } from './events/bus.ts'
-import { createChoice } from './events/choice.ts'
-import { type LogSink, openLogSink } from './events/log-sink.ts'
-import { createRedactor } from './events/privacy.ts'
 import { createDecisionWatcher, type DecisionWatcher } from './observability/decisions.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { createOutcomeRecorder } from './observability/outcomes.ts'
 import { MemoryLimiter } from './ratelimit/memory.ts'
 import type { Surroundings } from './surroundings.ts'
-
-/** The most events between the request path and the sinks. */
-const busCapacity = 100_000
-
-/** How long the end waits for the event log, in milliseconds. */
-const eventLogCloseMs = 2_000
 
 /** The running application. */
 export interface App {
@@ -79,10 +68,14 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
     askedTokens: () => auth.answerCounts(),
     eventsWaiting: () => events.bus.depth,
     eventLogBytes: () => events.log?.bufferedBytes ?? 0,
+    spoolBytes: () => events.spool?.bytes ?? 0,
+    spoolBuffered: () => events.spool?.bufferedCharacters ?? 0,
+    sinks: () => events.sinkGauges(),
     circuits: () => circuits.list(),
   })
-  const events = openEvents(settings, surroundings, metrics)
-  opening.defer(() => events.close())
+  const events = await openEvents(settings, surroundings, metrics, dataDir?.path)
+  let drainEndsMs = 0
+  opening.defer(() => events.close(Math.max(0, drainEndsMs - monotonicMs())))
   const auth = openAuth(settings, surroundings, metrics, dataDir?.path)
   opening.defer(() => auth.close())
 
@@ -131,7 +124,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   })
 
   const stage = { ready: false, draining: false }
-  const readiness = () => describe(stage, auth.keyStates(), watcher, circuits.list())
+  const readiness = () => describe(stage, auth.keyStates(), watcher, circuits.list(), events.describeSinks())
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
   const admin = await startAdminServer(settings.admin.address, {
     ...http,
@@ -180,6 +173,7 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       grpc.health.serving = false
       log.info({ delay_ms: settings.drain.delayMs, timeout_ms: settings.drain.timeoutMs }, 'stopping')
       await delay(clock, settings.drain.delayMs)
+      drainEndsMs = monotonicMs() + settings.drain.timeoutMs
       await running.disposeAsync()
       log.info({}, 'stopped')
     },
@@ -236,6 +230,9 @@ export async function explainOffline(
     issuers: none,
     eventsWaiting: zero,
     eventLogBytes: zero,
+    spoolBytes: zero,
+    spoolBuffered: zero,
+    sinks: none,
     circuits: none,
   })
   const auth = openAuth(settings, surroundings, metrics, undefined)
@@ -264,53 +261,6 @@ function zero(): number {
 
 function none(): never[] {
   return []
-}
-
-/** The way of events from the request path to whoever wants them. */
-function openEvents(settings: Settings, { loggers }: Surroundings, metrics: Metrics) {
-  const { eventsLog } = settings
-  const logger = loggers.named('events')
-  const onDrop: OnDrop = (sink, type) => metrics.eventsDropped.inc({ sink, type })
-  const log = eventsLog === undefined ? undefined : openEventLog(eventsLog, onDrop, logger)
-  const bus = createBus({
-    sinks: log ? [log] : [],
-    capacity: busCapacity,
-    newId: randomUUID,
-    ...thrift(settings, metrics),
-    defer: setImmediate,
-    onPublished: (type) => metrics.events.inc({ type }),
-    onDrop,
-  })
-  return {
-    bus,
-    log,
-    async close() {
-      bus.flush()
-      const unwritten = (await log?.close(eventLogCloseMs)) ?? 0
-      if (unwritten > 0) logger.error({ bytes: unwritten }, 'the last events could not be written')
-    },
-  }
-}
-
-/** Which events are told, and what is left of personal data in them. */
-function thrift({ eventChoice: { privacy, ...choice }, subKeys }: Settings, metrics: Metrics) {
-  return {
-    choose: createChoice({
-      ...choice,
-      random: Math.random,
-      onLeftOut: (type, why) => metrics.eventsLeftOut.inc({ type, why }),
-    }),
-    // Where fields are hashed and there is no secret key, the settings were refused.
-    redactor: createRedactor(privacy, () => (subKeys as SubKeys)('events.privacy')),
-  }
-}
-
-function openEventLog(target: string, onDrop: OnDrop, logger: Logger): LogSink {
-  try {
-    return openLogSink(target, onDrop, (error) => logger.error({ exception: error }, 'event log not written'))
-  } catch (error) {
-    throw new CannotStart(`GATEPOST_EVENTS_LOG: cannot open ${JSON.stringify(target)}`, error)
-  }
 }
 
 /** The doors by which Envoy comes in. */
@@ -356,11 +306,11 @@ function oneObserver(
 }
 
 /**
- * Takes the data folder: a duty where the admin token must be written, a help where only keys are kept in it.
+ * Takes the data folder: a duty where events or the admin token must be written, a help where only keys are kept in it.
  * @throws CannotStart where it is a duty.
  */
 function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
-  const isDuty = settings.admin.token === undefined
+  const isDuty = settings.admin.token === undefined || hasBroker(settings)
   if (!isDuty && settings.policy.first.issuers.length === 0) return undefined
   try {
     return openDataDir(settings.dataDir)
@@ -376,6 +326,7 @@ function describe(
   issuers: readonly (readonly [string, KeySetState])[],
   { doorsSeen }: DecisionWatcher,
   circuits: readonly CircuitView[],
+  sinks: Readonly<Record<string, unknown>>,
 ): Readiness {
   const doors = [...doorsSeen].map(([door, seenAtMs]) => [
     door,
@@ -393,6 +344,7 @@ function describe(
           { state, ...(unobserved && { unobserved }) },
         ]),
       ),
+      sinks,
     },
   }
 }

@@ -3,26 +3,25 @@ import { type App, explainOffline, startApp } from './app.ts'
 import { askRunning } from './ask-running.ts'
 import { newApiKey } from './auth/api-keys.ts'
 import { type Invocation, type Options, parseArguments } from './cli/arguments.ts'
-import { runChecks } from './cli/check.ts'
+import { type Probe, runChecks } from './cli/check.ts'
+import { eventsCommand } from './cli/events.ts'
 import { explainCommand } from './cli/explain.ts'
 import { helpText } from './cli/help.ts'
 import { newKey } from './cli/keys.ts'
+import { lintCommand } from './cli/lint.ts'
+import { nearest } from './config/nearest.ts'
 import { readSettings, type Settings } from './config/settings.ts'
 import { describeVariables } from './config/variables.ts'
 import { CannotStart } from './core/cannot-start.ts'
-import type { Clock } from './core/clock.ts'
 import { exitCodes } from './core/exit-codes.ts'
 import { showAddress } from './core/listen.ts'
+import { asyncApiText } from './events/asyncapi.ts'
+import { describeEvents } from './events/catalogue-entries.ts'
+import { readFiles } from './lint/files.ts'
+import { lint, listedRules } from './lint/lint.ts'
 import { createLoggers } from './observability/logger.ts'
-import { probesOf } from './probes.ts'
-
-const systemClock: Clock = {
-  now: Date.now,
-  after(delayMs, action) {
-    const timer = setTimeout(action, delayMs).unref()
-    return () => clearTimeout(timer)
-  },
-}
+import { probeOfReadiness, probesOf } from './probes.ts'
+import { systemClock } from './surroundings.ts'
 
 /** How long what is still open may keep the process once it is done: lines under way get out, frozen peers do not. */
 const lingerMs = 1_000
@@ -47,6 +46,8 @@ async function main(argv: readonly string[]): Promise<number> {
 async function run({ command, operands, options }: Extract<Invocation, { kind: 'run' }>): Promise<number> {
   if (command === 'keys')
     return newKey(options, newApiKey, { answer, complain: (text) => process.stderr.write(text) })
+  if (command === 'events') return listEvents(operands, options)
+  if (command === 'lint') return lintFiles(operands, options)
   const read = readSettings(process.env)
   if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
   switch (command) {
@@ -55,8 +56,35 @@ async function run({ command, operands, options }: Extract<Invocation, { kind: '
     case 'explain':
       return explainFor(read.settings, operands, options)
     case 'check':
-      return runChecks(probesOf(read.settings, Date.now()), (text) => process.stdout.write(text))
+      return runChecks(probesFor(read.settings, options), (text) => process.stdout.write(text))
   }
+}
+
+function probesFor(settings: Settings, options: Options): Probe[] {
+  return options['ready'] ? [probeOfReadiness(settings)] : probesOf(settings, Date.now())
+}
+
+function listEvents(operands: readonly string[], options: Options): number {
+  return eventsCommand(operands, options, {
+    entries: describeEvents(),
+    asyncApi: (format) => asyncApiText(version(), format),
+    nearest,
+    answer,
+    complain: (text) => process.stderr.write(text),
+  })
+}
+
+function lintFiles(operands: readonly string[], options: Options): Promise<number> {
+  return lintCommand(operands, options, {
+    rules: listedRules,
+    async lint(names) {
+      const { files, problems } = await readFiles(names, process.stdin)
+      const result = lint(files)
+      return { files: files.length, ...result, problems: [...problems, ...result.problems] }
+    },
+    answer,
+    complain: (text) => process.stderr.write(text),
+  })
 }
 
 /** Asks the Gatepost that runs on the admin address; where none does, the configuration alone answers. */

@@ -4,6 +4,8 @@ import type { Probe, ProbeResult } from './cli/check.ts'
 import type { Settings } from './config/settings.ts'
 import { showAddress } from './core/listen.ts'
 import { probesOfApiKeys, probesOfCertificates, probesOfIssuer } from './probes-auth.ts'
+import { describeProtection, describeRunningCircuits } from './probes-circuits.ts'
+import { describeSinks, probesOfBrokers } from './probes-events.ts'
 
 /** Lists what `gatepost check` tries under these settings. @param nowMs milliseconds since the epoch. */
 export function probesOf(settings: Settings, nowMs: number): Probe[] {
@@ -13,11 +15,24 @@ export function probesOf(settings: Settings, nowMs: number): Probe[] {
     ...specs.flatMap((spec) => probesOfIssuer(spec, settings.allowPlaintext)),
     ...probesOfApiKeys(settings, nowMs),
     ...probesOfCertificates(settings),
+    ...probesOfBrokers(settings),
     { subject: 'gatepost', run: () => probeRunning(settings) },
   ]
 }
 
-async function describe({ policy }: Settings, specs: readonly IssuerSpec[]): Promise<ProbeResult> {
+/** What a container's health check tries: the Gatepost on the admin address must run and be ready; nobody else is asked. */
+export function probeOfReadiness(settings: Pick<Settings, 'admin'>): Probe {
+  return {
+    subject: 'gatepost',
+    async run() {
+      const { outcome, detail } = await probeRunning(settings)
+      return { outcome: outcome === 'note' ? 'failed' : outcome, detail }
+    },
+  }
+}
+
+async function describe(settings: Settings, specs: readonly IssuerSpec[]): Promise<ProbeResult> {
+  const { policy } = settings
   const { defaults, routes } = policy.first.routes
   const scopes = defaults.scopes.length > 0 ? `, scopes ${defaults.scopes.join(' ')}` : ''
   const lines = [
@@ -31,24 +46,33 @@ async function describe({ policy }: Settings, specs: readonly IssuerSpec[]): Pro
       'warning: several issuers are trusted on every route; upstreams must tell their users apart by x-auth-issuer',
     )
   }
-  return { outcome: 'ok', detail: lines.join('\n') }
+  return { outcome: 'ok', detail: [...lines, ...describeProtection(settings)].join('\n') }
 }
 
-/** Asks the Gatepost on the admin address, if one runs there, whether it is ready and which doors Envoy has used. */
-async function probeRunning({ admin }: Settings): Promise<ProbeResult> {
+/** Asks the Gatepost on the admin address, if one runs there, whether it is ready, which doors Envoy has used and how sinks stand. */
+async function probeRunning({ admin }: Pick<Settings, 'admin'>): Promise<ProbeResult> {
   const address = showAddress(admin.address)
   const response = await fetch(`http://${address}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(
     () => undefined,
   )
   if (!response) return { outcome: 'note', detail: `none runs on ${address}` }
-  const { status, doors = {} } = (await response.json()) as {
+  const {
+    status,
+    doors = {},
+    sinks = {},
+    circuits = {},
+  } = (await response.json()) as {
     status?: string
     doors?: Record<string, { last_seen: string }>
+    sinks?: Parameters<typeof describeSinks>[0]
+    circuits?: Parameters<typeof describeRunningCircuits>[0]
   }
   const seen = Object.entries(doors).map(([door, { last_seen }]) => `door ${door}: last request ${last_seen}`)
   const detail = [
     `${status} on ${address}`,
     ...(seen.length > 0 ? seen : ['no door has been used yet']),
+    ...describeSinks(sinks),
+    ...describeRunningCircuits(circuits),
   ].join('\n')
   return { outcome: response.ok ? 'ok' : 'failed', detail }
 }

@@ -8,3 +8,12 @@ export interface Surroundings {
   monotonicMs: () => number
   loggers: Loggers
 }
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  now: Date.now,
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs).unref()
+    return () => clearTimeout(timer)
+  },
+}

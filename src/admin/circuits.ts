@@ -1,5 +1,18 @@
+import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import type { CircuitView, OverrideOrder } from '../core/circuit-view.ts'
+import { problem } from './http.ts'
+import {
+  answer,
+  count,
+  problems,
+  type SharedSchemas,
+  shared,
+  showTime,
+  text,
+  time,
+  timeWhere,
+} from './schemas.ts'
 
 /** The circuits as the admin API needs them. */
 export interface AdminCircuits {
@@ -11,8 +24,7 @@ export interface AdminCircuits {
 /** How long an override lasts that says nothing of it. */
 const defaultFor = '1h'
 
-/** The body of `POST /api/circuits/{service}`. */
-export const overrideSchema = Type.Object(
+const overrideSchema = Type.Object(
   {
     override: Type.Enum(['open', 'closed', 'none'], {
       description:
@@ -34,48 +46,167 @@ export const overrideSchema = Type.Object(
   { additionalProperties: false },
 )
 
-/** The body, checked. */
-export type OverrideBody = Static<typeof overrideSchema>
+type OverrideBody = Static<typeof overrideSchema>
+
+const strict = { additionalProperties: false }
+const state = (description: string) => Type.Enum(['closed', 'open', 'half_open'], { description })
+const ms = (description: string) => Type.Number({ description: `${description}, in milliseconds.` })
+
+const circuitSchema = Type.Object(
+  {
+    service: Type.String(),
+    state: state("What requests meet: the override's state where there is one."),
+    since: time('When it took that state.'),
+    own_state: state("The circuit's own state, which an override leaves as it is."),
+    generation: Type.Integer(),
+    retry_at: Type.Optional(time('When the next request may pass; absent where requests pass.')),
+    window: Type.Object(
+      { requests: count('Requests.'), failures: count('Failures.'), slow: count('Slow answers.') },
+      { ...strict, description: 'What a closed circuit has counted in its window.' },
+    ),
+    last_trip: Type.Optional(
+      Type.Object(
+        {
+          cause: Type.Enum(['consecutive_failures', 'failure_rate', 'slow_rate', 'probe_failed']),
+          count: Type.Number({ description: 'What was counted.' }),
+          threshold: Type.Number({ description: 'How much of it is too much.' }),
+        },
+        { ...strict, description: 'Why it opened last; absent where it never has.' },
+      ),
+    ),
+    override: Type.Optional(
+      Type.Object(
+        {
+          state: Type.Enum(['open', 'closed']),
+          reason: text('Why, by whoever ordered it.'),
+          since: time('From when on.'),
+          until: time('Until when.'),
+        },
+        { ...strict, description: "Somebody's word over the circuit's own." },
+      ),
+    ),
+    unobserved: Type.Boolean({
+      description: 'Requests pass, and for a minute nobody has told how any of them ended.',
+    }),
+    history: Type.Array(
+      Type.Object(
+        {
+          at: time('When.'),
+          to: state('The state that it took.'),
+          cause: text('Why.'),
+          reason: Type.Optional(text("Somebody's words, where the cause is an override.")),
+        },
+        strict,
+      ),
+      { description: 'The latest changes, the last one first.' },
+    ),
+    settings: Type.Object(
+      {
+        failures: count('Failures in a row that trip it; 0 for never.'),
+        window_ms: ms('The sliding window'),
+        failure_rate: Type.Optional(Type.Number({ description: 'The share of failures that trips it.' })),
+        min_requests: count('Fewer requests in a window say nothing about a rate.'),
+        slow_ms: Type.Optional(ms('An answer that takes longer is slow')),
+        slow_rate: Type.Optional(Type.Number({ description: 'The share of slow answers that trips it.' })),
+        open_ms: ms('How long it stays open the first time'),
+        max_open_ms: ms('The longest that it stays open'),
+        probes: count('Good probes in a row that close it.'),
+        probe_interval_ms: ms('While half open, one request passes in so long'),
+      },
+      strict,
+    ),
+  },
+  { ...strict, $id: 'Circuit', description: 'How the circuit of a service stands.' },
+)
+
+/** The schemas that answers here point to. */
+export const circuitSchemas: SharedSchemas = [circuitSchema]
+
+/** Serves `/api/circuits`. */
+export function serveCircuits(app: FastifyInstance, circuits: AdminCircuits): void {
+  const tags = ['circuits']
+  app.get(
+    '/api/circuits',
+    {
+      schema: {
+        operationId: 'listCircuits',
+        tags,
+        summary: 'Lists the circuits',
+        response: {
+          200: answer('All circuits.', Type.Object({ circuits: Type.Array(shared('Circuit')) }, strict)),
+          ...problems(),
+        },
+      },
+    },
+    async () => ({ circuits: circuits.list().map(showCircuit) }),
+  )
+  app.post(
+    '/api/circuits/:service',
+    {
+      schema: {
+        operationId: 'overrideCircuit',
+        tags,
+        summary: 'Holds a circuit open or closed, or lets it go',
+        params: Type.Object({ service: text('The name of the service.') }),
+        body: overrideSchema,
+        response: { 200: answer('The circuit from now on.', shared('Circuit')), ...problems(400, 404) },
+      },
+    },
+    async (request, reply) => {
+      const { service } = request.params as { service: string }
+      const order = readOrder(request.body as OverrideBody)
+      if (typeof order === 'string') return problem(reply, 400, order)
+      const view = circuits.override(service, order)
+      if (view) return showCircuit(view)
+      const known = circuits.list().map((circuit) => circuit.service)
+      return problem(
+        reply,
+        404,
+        `There is no circuit ${JSON.stringify(service)}; there are: ${known.join(', ') || 'none'}`,
+      )
+    },
+  )
+}
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 const longestMs = 7 * 86_400_000
 
 /** Reads an order. @returns a sentence where the body does not do. */
-export function readOrder({
+function readOrder({
   override,
   reason = '',
   for: lasts = defaultFor,
 }: OverrideBody): OverrideOrder | string {
   if (override === 'none') return { override }
-  if (reason.trim() === '') return 'body/reason must say why: whoever finds the override will want to know'
+  if (reason.trim() === '') return 'reason: must say why; whoever finds the override will want to know'
   const [, count, unit = ''] = /^(\d+)([a-z]+)$/.exec(lasts) ?? []
   const forMs = Number(count) * (unitMs[unit] ?? Number.NaN)
-  return forMs <= longestMs ? { override, reason, forMs } : 'body/for must be at most 7d'
+  return forMs <= longestMs ? { override, reason, forMs } : 'for: must be at most 7d'
 }
 
 /** Writes a circuit as the API shows it; times in RFC 3339. */
-export function showCircuit(view: CircuitView) {
+function showCircuit(view: CircuitView) {
   const { spec, counted, trip, override, history } = view
   return {
     service: view.service,
     state: view.state,
-    since: time(view.sinceMs),
+    since: showTime(view.sinceMs),
     own_state: view.own,
     generation: view.generation,
-    ...(view.retryAtMs !== undefined && { retry_at: time(view.retryAtMs) }),
+    ...timeWhere('retry_at', view.retryAtMs),
     window: counted,
     ...(trip && { last_trip: trip }),
     ...(override && {
       override: {
         state: override.state,
         reason: override.reason,
-        since: time(override.sinceMs),
-        until: time(override.untilMs),
+        since: showTime(override.sinceMs),
+        until: showTime(override.untilMs),
       },
     }),
     unobserved: view.unobserved,
-    history: history.map(({ atMs, ...change }) => ({ at: time(atMs), ...change })),
+    history: history.map(({ atMs, ...change }) => ({ at: showTime(atMs), ...change })),
     settings: {
       failures: spec.failures,
       window_ms: spec.windowMs,
@@ -89,8 +220,4 @@ export function showCircuit(view: CircuitView) {
       probe_interval_ms: spec.probeIntervalMs,
     },
   }
-}
-
-function time(ms: number): string {
-  return new Date(ms).toISOString()
 }

@@ -1,33 +1,80 @@
-import Type, { type Static } from 'typebox'
-import type { ExplainRequest } from '../core/explain-request.ts'
+import Type, { type TObject, type TSchema } from 'typebox'
 
-const text = (maxLength: number, description: string) => Type.String({ maxLength, description })
+/** A time as the API shows and reads it: RFC 3339. */
+export function time(description: string) {
+  return Type.String({ format: 'date-time', description })
+}
 
-/** The body of `POST /api/explain`. */
-export const explainRequestSchema = Type.Object(
+/** A count of something. */
+export function count(description: string) {
+  return Type.Integer({ minimum: 0, description })
+}
+
+/** A text. */
+export function text(description: string) {
+  return Type.String({ description })
+}
+
+/** Shows a time. @param ms milliseconds since the epoch. */
+export function showTime(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+/** Shows a time that may be absent under its name. */
+export function timeWhere<Name extends string>(name: Name, ms: number | undefined): { [K in Name]?: string } {
+  return (ms === undefined ? {} : { [name]: showTime(ms) }) as { [K in Name]?: string }
+}
+
+/** What is wrong (RFC 9457). */
+const problemSchema = Type.Object(
   {
-    method: text(64, 'HTTP method.'),
-    path: text(16_384, 'Path with its query.'),
-    host: Type.Optional(text(256, 'Host, with its port or without.')),
-    headers: Type.Optional(
-      Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]), {
-        description: 'Headers by name; a list for one that is sent more than once.',
-      }),
+    title: text('What is wrong, as a sentence.'),
+    status: Type.Integer({ minimum: 400, maximum: 599, description: 'The HTTP status.' }),
+    problems: Type.Optional(
+      Type.Array(Type.String(), { minItems: 2, description: 'Each one, where there are several.' }),
     ),
-    client_address: Type.Optional(text(64, "The client's IP address.")),
-    principal: Type.Optional(text(1_024, 'The name in the client certificate.')),
-    route_settings: Type.Optional(
-      Type.Record(Type.String(), Type.String(), {
-        description: "What Envoy's route says by context_extensions.",
-      }),
-    ),
-    ask_issuers: Type.Optional(
-      Type.Boolean({ description: 'Whether issuers may be asked what is not known yet.' }),
-    ),
-    show_values: Type.Optional(Type.Boolean({ description: 'Whether claims are shown with their values.' })),
   },
-  { additionalProperties: false },
+  { $id: 'Problem', description: 'What is wrong.', additionalProperties: false },
 )
 
-// The schema and the type that the core works with must say the same.
-;({}) as Static<typeof explainRequestSchema> satisfies ExplainRequest
+/** Names of schemas that several answers have in common, with the schemas. */
+export type SharedSchemas = readonly (TObject & { $id?: string })[]
+
+/** Those that every part of the API uses. */
+export const commonSchemas: SharedSchemas = [problemSchema]
+
+/** Points to a shared schema by its name. */
+export function shared(id: string) {
+  return Type.Ref(`${id}#`)
+}
+
+/** An answer in JSON that is as its schema says. */
+export function answer(description: string, schema: TSchema) {
+  return { description, content: { 'application/json': { schema } } }
+}
+
+/** An answer without a body. */
+export function emptyAnswer(description: string) {
+  return { ...Type.Null(), description }
+}
+
+const reasons = {
+  400: 'The request does not do; each problem names the member.',
+  404: 'There is no such thing.',
+  409: 'What is there stands against it.',
+  503: 'Nobody can say at the moment: ask again.',
+} as const
+
+/** The problems that an operation may answer with, beside those that every one may. */
+export function problems(...statuses: readonly (keyof typeof reasons)[]) {
+  return {
+    ...Object.fromEntries(statuses.map((status) => [status, problemAnswer(reasons[status])])),
+    401: problemAnswer('The admin token is missing, or is another one.'),
+    default: problemAnswer('Any other problem, such as a host that is not known here, or a body that is too large.'),
+  }
+}
+
+/** An answer that is a problem. */
+export function problemAnswer(description: string) {
+  return { description, content: { 'application/problem+json': { schema: shared('Problem') } } }
+}

@@ -15,6 +15,16 @@ export interface IssuerGauges {
   ageMs?: number
 }
 
+/** How a sink stands at the moment of a scrape. */
+export interface SinkGauges {
+  /** Events that wait for it. */
+  queued: number
+  /** Of the oldest of them, in milliseconds; absent if there is none. */
+  ageMs?: number
+  /** Whether its last attempt failed. */
+  failing: boolean
+}
+
 /** What is read at the moment of a scrape instead of being kept up to date. */
 export interface MetricSources {
   /** Tokens in the cache. */
@@ -23,6 +33,12 @@ export interface MetricSources {
   eventsWaiting: () => number
   /** Bytes that the event log has not yet written. */
   eventLogBytes: () => number
+  /** Bytes that the spool takes on disk. */
+  spoolBytes: () => number
+  /** Characters of events that the spool has taken and not yet committed. */
+  spoolBuffered: () => number
+  /** How each sink of the spool stands, by name. */
+  sinks: () => Iterable<readonly [name: string, state: SinkGauges]>
   /** Answers about tokens that are remembered, by issuer and service. */
   askedTokens: () => Iterable<readonly [name: string, count: number]>
   /** How each circuit stands. */
@@ -85,6 +101,49 @@ export function createMetrics(sources: MetricSources) {
     collect() {
       this.reset()
       for (const { service, unobserved } of sources.circuits()) this.set({ service }, unobserved ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'gateway_spool_bytes',
+    help: 'Bytes that events take on disk until they are delivered.',
+    registers,
+    collect() {
+      this.set(sources.spoolBytes())
+    },
+  })
+  new Gauge({
+    name: 'gateway_spool_buffered_characters',
+    help: 'Events that are not yet on disk, in characters of JSON.',
+    registers,
+    collect() {
+      this.set(sources.spoolBuffered())
+    },
+  })
+  new Gauge({
+    name: 'gateway_sink_queued_events',
+    help: 'Events that are not yet delivered, by sink.',
+    labelNames: ['sink'],
+    registers,
+    collect() {
+      for (const [sink, { queued }] of sources.sinks()) this.set({ sink }, queued)
+    },
+  })
+  new Gauge({
+    name: 'gateway_sink_oldest_event_age_seconds',
+    help: 'Age of the oldest event that is not yet delivered, by sink; 0 where there is none.',
+    labelNames: ['sink'],
+    registers,
+    collect() {
+      for (const [sink, { ageMs = 0 }] of sources.sinks()) this.set({ sink }, ageMs / 1_000)
+    },
+  })
+  new Gauge({
+    name: 'gateway_sink_failing',
+    help: 'Whether the last attempt to deliver failed (1) or not (0), by sink.',
+    labelNames: ['sink'],
+    registers,
+    collect() {
+      for (const [sink, { failing }] of sources.sinks()) this.set({ sink }, failing ? 1 : 0)
     },
   })
   new Gauge({
@@ -276,9 +335,42 @@ export function createMetrics(sources: MetricSources) {
       labelNames: ['type', 'why'],
       registers,
     }),
+    sinkSent: new Counter({
+      name: 'gateway_sink_events_sent_total',
+      help: 'Events delivered, by sink.',
+      labelNames: ['sink'],
+      registers,
+    }),
+    sinkRetries: new Counter({
+      name: 'gateway_sink_retries_total',
+      help: 'Attempts to deliver that followed a failed one, by sink.',
+      labelNames: ['sink'],
+      registers,
+    }),
+    sinkSetAside: new Counter({
+      name: 'gateway_sink_events_set_aside_total',
+      help: 'Events that a sink refused for good, by sink and type.',
+      labelNames: ['sink', 'type'],
+      registers,
+    }),
+    spoolFailures: new Counter({
+      name: 'gateway_spool_failures_total',
+      help: 'Times that the spool could not be written or read, as on a full disk.',
+      registers,
+    }),
+    spoolDamaged: new Counter({
+      name: 'gateway_spool_damaged_total',
+      help: 'Damaged spools that were set aside.',
+      registers,
+    }),
+    spoolRestarts: new Counter({
+      name: 'gateway_spool_restarts_total',
+      help: 'Times that the thread of the spool died and was started again.',
+      registers,
+    }),
     eventsDropped: new Counter({
       name: 'gateway_events_dropped_total',
-      help: 'Events lost for want of room, by where (bus or a sink) and type.',
+      help: 'Events lost for want of room, by where (bus, spool or a sink) and type.',
       labelNames: ['sink', 'type'],
       registers,
     }),

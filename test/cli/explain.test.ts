@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
 import { explainCommand } from '../../src/cli/explain.ts'
-import type { Explanation } from '../../src/core/explanation.ts'
 import type { ExplainRequest } from '../../src/core/explain-request.ts'
+import type { Explanation } from '../../src/core/explanation.ts'
 
 const allowed: Explanation = {
   request: { method: 'GET', authority: 'api.example.com', path: '/users/7' },

@@ -6,6 +6,7 @@ type Case = readonly [parse: parsers.Parser<unknown>, text: string, value: unkno
 const choice = parsers.choice('json', 'pretty')
 const duration = parsers.durationMs(0, 3_600_000)
 const someTime = parsers.durationMs(250, 90_000)
+const size = parsers.sizeBytes(64 * 1_024, 2 * 1_024 ** 3)
 
 /** `unix:` and a path of that many bytes. */
 function socketPath(bytes: number): string {
@@ -27,6 +28,11 @@ const good: Readonly<Record<string, readonly Case[]>> = {
     [duration, '1h', 3_600_000],
     [someTime, '250ms', 250],
     [someTime, '90s', 90_000],
+  ],
+  sizeBytes: [
+    [size, '64KiB', 65_536],
+    [size, '256MiB', 268_435_456],
+    [size, '2GiB', 2_147_483_648],
   ],
   scopes: [
     [parsers.scopes, '', []],
@@ -107,6 +113,9 @@ const bad: Readonly<Record<string, readonly Case[]>> = {
     [someTime, '249ms', 'a duration from 250ms to 90s, such as 250ms, 10s or 1m'],
     [someTime, '91s', 'a duration from 250ms to 90s, such as 250ms, 10s or 1m'],
   ],
+  sizeBytes: ['', '64', '63KiB', '3GiB', '1.5GiB', '100MB', '100 MiB', '-1MiB', '1TiB', '64kib'].map(
+    (text) => [size, text, 'a size from 64KiB to 2GiB, such as 64MiB or 2GiB'] as const,
+  ),
   scopes: [
     [parsers.scopes, 'read users', 'a list of scopes by commas, and "read users" is none'],
     [parsers.scopes, 'read:users,"all"', 'a list of scopes by commas, and "\\"all\\"" is none'],

@@ -50,6 +50,7 @@ describe('with nothing but an issuer', () => {
         },
       },
       allowPlaintext: false,
+      spool: { maxBytes: 256 * 1_024 ** 2, sync: 'normal' },
       tokens: { cacheTtlMs: 300_000, clockSkewSeconds: 30 },
       log: { level: 'info', format: 'json' },
     })
@@ -73,6 +74,8 @@ test('every variable finds its place', () => {
     GATEPOST_STATUS_ADDRESS: '0.0.0.0:8003',
     GATEPOST_DATA_DIR: '/var/lib/gatepost',
     GATEPOST_DRAIN_DELAY: '5s',
+    GATEPOST_SPOOL_MAX_BYTES: '64MiB',
+    GATEPOST_SPOOL_SYNC: 'full',
     GATEPOST_DRAIN_TIMEOUT: '1m',
     GATEPOST_AUTH: 'optional',
     GATEPOST_REQUIRED_SCOPES: 'read:users, write:users',
@@ -97,6 +100,7 @@ test('every variable finds its place', () => {
     statusAddress: { kind: 'tcp', host: '0.0.0.0', port: 8003 },
     dataDir: '/var/lib/gatepost',
     drain: { delayMs: 5_000, timeoutMs: 60_000 },
+    spool: { maxBytes: 64 * 1_024 ** 2, sync: 'full' },
     policy: {
       first: {
         routes: { defaults: { auth: 'optional', scopes: ['read:users', 'write:users'] } },
