@@ -13,7 +13,7 @@ export function describeProtection({ policy, observer }: Pick<Settings, 'policy'
   const lines: string[] = []
   if (guarded.length > 0 && observer === 'none')
     lines.push('warning: circuits are configured and GATEPOST_OBSERVER is none: nothing will ever open them')
-  if (routes.length > 0 && nameless.length > 0)
+  if (nameless.length > 0)
     lines.push(`warning: no service, and so no circuit unless Envoy's route names one: ${namesOf(nameless)}`)
   const shadowed = specs.filter(({ shadow = [] }) => shadow.length > 0)
   if (shadowed.length > 0) lines.push(`shadow mode, nothing is refused by ${shadowOf(shadowed)}`)

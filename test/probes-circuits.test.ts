@@ -22,6 +22,12 @@ describe('what is configured', () => {
     ])
   })
 
+  test('is warned of where there is no route that could name one', () => {
+    expect(told({}, { GATEPOST_CIRCUIT: 'failures=5' })).toEqual([
+      "warning: no service, and so no circuit unless Envoy's route names one: unmatched",
+    ])
+  })
+
   test('is warned of where nobody observes', () => {
     const policy = { routes: [{ name: 'a', service: 's', circuit: {} }] }
 

@@ -7,7 +7,16 @@ import type { CircuitCause, Publish } from '../core/events.ts'
 import type { Logger } from '../core/log.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { evidenceOf } from '../core/upstream-fitness.ts'
-import { advance, counted, learn, type Machine, newMachine, passesAtMs, sendProbe } from './machine.ts'
+import {
+  advance,
+  counted,
+  halfOpen,
+  learn,
+  type Machine,
+  newMachine,
+  passesAtMs,
+  sendProbe,
+} from './machine.ts'
 
 /** What the circuits are made of. */
 export interface CircuitsParts {
@@ -63,14 +72,19 @@ interface Entry {
 export function createCircuits(parts: CircuitsParts): CircuitSet {
   const { clock, logger, random } = parts
   const entries = new Map<string, Entry>()
-  let declared: ReadonlySet<string> = new Set()
+  let declared: ReadonlyMap<string, CircuitSpec> = new Map()
+  /** Above every one of a circuit that is gone: what it let pass must not count for another of its name. */
+  let firstGeneration = 1
   let warnedOfCrowd = false
   const tell = createTeller(parts)
 
   function find({ service, circuit }: Guarded): Entry | undefined {
     if (service === undefined || circuit === undefined) return undefined
-    const entry = entries.get(service) ?? add(service, circuit)
-    if (entry && entry.spec !== circuit) respec(entry, circuit)
+    // What the policy says of a service holds, whatever the route says that Envoy's leads there: else two would undo
+    // each other's settings with each request.
+    const spec = declared.get(service) ?? circuit
+    const entry = entries.get(service) ?? add(service, spec)
+    if (entry && entry.spec !== spec) respec(entry, spec)
     return entry
   }
 
@@ -85,7 +99,7 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
     const entry: Entry = {
       service,
       spec,
-      machine: newMachine(nowMs),
+      machine: newMachine(nowMs, firstGeneration),
       told: { state: 'closed', sinceMs: nowMs },
       history: [],
       unansweredSinceMs: undefined,
@@ -101,18 +115,44 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
     tell(entry, nowMs, cause)
     entry.cancelTimer()
     const dueMs = dueAtMs(entry)
-    if (dueMs === undefined) return
-    const waitMs = Math.min(Math.max(0, dueMs - nowMs), longestTimerMs)
-    entry.cancelTimer = clock.after(waitMs, () => refresh(entry, clock.now()))
+    if (dueMs !== undefined) arm(entry, Math.max(0, dueMs - nowMs))
+  }
+
+  /** A timer runs its time although the clock is set back meanwhile, or stands a millisecond short when it fires. */
+  function arm(entry: Entry, waitMs: number): void {
+    const restMs = Math.max(0, waitMs - longestTimerMs)
+    entry.cancelTimer = clock.after(waitMs - restMs, () =>
+      restMs > 0 ? arm(entry, restMs) : moveOn(entry, clock.now()),
+    )
   }
 
   /** Moves on what time has moved on. */
   function refresh(entry: Entry, nowMs: number): void {
-    if (nowMs < (dueAtMs(entry) ?? Number.POSITIVE_INFINITY)) return
-    const cause = entry.override ? 'override_ended' : 'timeout'
+    if (nowMs >= (dueAtMs(entry) ?? Number.POSITIVE_INFINITY)) moveOn(entry, nowMs)
+  }
+
+  /** Ends an override whose time is up; without one, it is the circuit's own time that is. */
+  function moveOn(entry: Entry, nowMs: number): void {
+    const { override, machine } = entry
     delete entry.override
-    entry.machine = advance(entry.machine, nowMs)
-    settle(entry, nowMs, cause)
+    entry.machine = !override && machine.kind === 'open' ? halfOpen(machine, nowMs) : advance(machine, nowMs)
+    settle(entry, nowMs, override ? 'override_ended' : 'timeout')
+  }
+
+  /** Notes that a request passes: somebody should tell how it ends. */
+  function expectOutcome(entry: Entry, nowMs: number): void {
+    entry.unansweredSinceMs ??= nowMs
+    isUnobserved(entry, nowMs)
+  }
+
+  /** Says whether nobody tells of outcomes; the first time, in the log too. */
+  function isUnobserved(entry: Entry, nowMs: number): boolean {
+    const { service, unansweredSinceMs, warned } = entry
+    if (unansweredSinceMs === undefined || nowMs - unansweredSinceMs < unobservedMs) return false
+    if (!warned)
+      logger.warn({ service }, 'requests pass, and nobody tells how they end: this circuit cannot trip')
+    entry.warned = true
+    return true
   }
 
   function peek(entry: Entry, nowMs: number): Admission {
@@ -121,7 +161,7 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
     const { generation } = machine
     if (override?.state === 'closed') return { generation, probe: false }
     const atMs = override?.untilMs ?? passesAtMs(machine, nowMs)
-    if (atMs > nowMs) return { generation, probe: false, denial: unfit(entry.service, atMs - nowMs) }
+    if (atMs > nowMs) return { generation, probe: false, denial: unfit(atMs - nowMs) }
     return { generation, probe: machine.kind === 'half_open' }
   }
 
@@ -140,7 +180,8 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
 
   return {
     peek(route, nowMs) {
-      const entry = find(route)
+      // A look makes no circuit: somebody may be asking for an explanation, of a service that is none.
+      const entry = route.circuit && entries.get(route.service ?? '')
       return entry ? peek(entry, nowMs) : unguarded
     },
 
@@ -151,14 +192,14 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
       if (admission.denial) return admission
       if (admission.probe && entry.machine.kind === 'half_open')
         entry.machine = sendProbe(entry.machine, entry.spec, nowMs)
-      entry.unansweredSinceMs ??= nowMs
+      expectOutcome(entry, nowMs)
       return admission
     },
 
     pass(route, nowMs) {
       const entry = find(route)
       if (!entry) return unguarded
-      entry.unansweredSinceMs ??= nowMs
+      expectOutcome(entry, nowMs)
       return { generation: entry.machine.generation, probe: false }
     },
 
@@ -173,8 +214,9 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
         if (!declared.has(service) || services.has(service)) continue
         entry.cancelTimer()
         entries.delete(service)
+        firstGeneration = Math.max(firstGeneration, entry.machine.generation + 1)
       }
-      declared = new Set(services.keys())
+      declared = services
       for (const [service, circuit] of services) find({ service, circuit })
     },
 
@@ -194,8 +236,10 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
       const entry = entries.get(service)
       if (!entry) return undefined
       const nowMs = clock.now()
+      // Whether or not it changes what requests meet: somebody will ask who it was.
+      logger.info({ service, ...order }, 'circuit override ordered')
       if (order.override === 'none') {
-        if (entry.override) entry.override.untilMs = nowMs
+        if (entry.override) moveOn(entry, nowMs)
         return viewOf(entry, nowMs)
       }
       const { override: state, reason, forMs } = order
@@ -211,12 +255,7 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
 
   function viewOf(entry: Entry, nowMs: number): CircuitView {
     refresh(entry, nowMs)
-    const { service, spec, machine, trip, override, told, history, unansweredSinceMs } = entry
-    const unobserved = unansweredSinceMs !== undefined && nowMs - unansweredSinceMs >= unobservedMs
-    if (unobserved && !entry.warned) {
-      entry.warned = true
-      logger.warn({ service }, 'requests pass, and nobody tells how they end: this circuit cannot trip')
-    }
+    const { service, spec, machine, trip, override, told, history } = entry
     const { denial, generation } = peek(entry, nowMs)
     return {
       service,
@@ -228,7 +267,7 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
       counted: counted(machine, spec, nowMs),
       ...(trip && { trip }),
       ...(override && { override }),
-      unobserved,
+      unobserved: isUnobserved(entry, nowMs),
       history: history.toReversed(),
       spec,
     }
@@ -263,7 +302,7 @@ function createTeller({ publish, logger, replica }: CircuitsParts) {
     entry.told = { state, sinceMs: nowMs }
     entry.history.push({ atMs: nowMs, to: state, cause, ...(reason !== undefined && { reason }) })
     if (entry.history.length > maxHistory) entry.history.shift()
-    const { count, threshold } = entry.trip ?? { count: 0, threshold: 0 }
+    const { count, threshold } = countedFor(entry, cause)
     const data = {
       service: entry.service,
       failure_count: count,
@@ -283,15 +322,22 @@ const eventTypes = {
   half_open: 'circuit_breaker.half_opened',
 } as const
 
+/** What was counted of a change. Where an override alone is at work it is nothing: an earlier trip has no part in it. */
+function countedFor({ machine, trip }: Entry, cause: CircuitCause): Pick<Trip, 'count' | 'threshold'> {
+  const isOwn = machine.kind !== 'closed' || cause === 'probes_passed'
+  return isOwn && trip ? trip : { count: 0, threshold: 0 }
+}
+
 function openSeconds({ override, machine }: Entry, state: CircuitState, nowMs: number): number {
   if (state !== 'open') return 0
   const untilMs = override?.untilMs ?? passesAtMs(machine, nowMs)
   return Math.max(0, untilMs - nowMs) / 1_000
 }
 
-function unfit(service: string, waitMs: number): Denial {
+/** The client is not told which service it is, nor whether somebody has said so. */
+function unfit(waitMs: number): Denial {
   const seconds = Math.max(1, Math.ceil(waitMs / 1_000))
-  return deny('circuit_open', `The service ${service} is not answering well: try again in ${seconds} s.`, {
+  return deny('circuit_open', `The upstream is not available now: try again in ${seconds} s.`, {
     headers: [['retry-after', String(seconds)]],
   })
 }

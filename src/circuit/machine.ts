@@ -40,15 +40,18 @@ export interface HalfOpen extends Common {
 /** A circuit at one moment. Nothing here reads a clock: every function is told the time. */
 export type Machine = Closed | Open | HalfOpen
 
-/** A circuit that nothing is known against. */
-export function newMachine(nowMs: number): Closed {
-  return closed({ generation: 1, openings: 0 }, nowMs)
+/** A circuit that nothing is known against. @param generation its first one; default 1. */
+export function newMachine(nowMs: number, generation = 1): Closed {
+  return closed({ generation, openings: 0 }, nowMs)
 }
 
 /** Moves on what moves on by itself: an open circuit whose time is up is half open. */
 export function advance(machine: Machine, nowMs: number): Machine {
-  if (machine.kind !== 'open' || nowMs < machine.untilMs) return machine
-  const { generation, openings } = machine
+  return machine.kind === 'open' && nowMs >= machine.untilMs ? halfOpen(machine, nowMs) : machine
+}
+
+/** Half opens a circuit whose time is up. */
+export function halfOpen({ generation, openings }: Open, nowMs: number): HalfOpen {
   return {
     kind: 'half_open',
     generation: generation + 1,

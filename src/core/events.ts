@@ -14,6 +14,17 @@ export interface AuthFailed {
   shadow?: true
 }
 
+/** Nothing is delivered any more to an endpoint of webhooks. */
+export interface EndpointDisabled {
+  webhook_id: string
+  /** Without its query. */
+  url: string
+  /** It answered 410, or nothing but failures came of it for long. */
+  reason: 'gone' | 'failing'
+  /** Attempts that failed since the last that did not. */
+  failures: number
+}
+
 /** A caller asked too often. */
 export interface RateLimitExceeded {
   client_id?: string
@@ -92,6 +103,7 @@ export interface EventData {
   'circuit_breaker.closed': CircuitChanged
   'circuit_breaker.half_opened': CircuitChanged
   'circuit_breaker.opened': CircuitChanged
+  'endpoint.disabled': EndpointDisabled
   'rate_limit.exceeded': RateLimitExceeded
   'request.completed': RequestCompleted
 }
@@ -105,6 +117,7 @@ export const eventTopics = {
   'circuit_breaker.closed': 'gateway.circuit_breakers',
   'circuit_breaker.half_opened': 'gateway.circuit_breakers',
   'circuit_breaker.opened': 'gateway.circuit_breakers',
+  'endpoint.disabled': 'gateway.webhooks',
   'rate_limit.exceeded': 'gateway.rate_limits',
   'request.completed': 'gateway.requests',
 } as const satisfies Record<EventType, string>

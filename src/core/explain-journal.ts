@@ -8,7 +8,7 @@ import {
   stepNames,
 } from './explanation.ts'
 import { nowhere } from './gateway.ts'
-import type { Caller } from './identity.ts'
+import { anonymous, type Caller } from './identity.ts'
 import { retryAfterSeconds } from './limit-headers.ts'
 import type { LimitState, LimitVerdict } from './limits.ts'
 import { showRate } from './rates.ts'
@@ -98,7 +98,10 @@ export function createJournal({ method, authority, path }: RequestContext, showV
   }
 
   return {
-    passed: (step: StepName, says: string) => add(step, 'passed', says),
+    preflight(): void {
+      explanation.caller = describeCaller(anonymous, showValues)
+      add('identity', 'passed', 'a CORS preflight passes without identity here')
+    },
 
     routed(match: MatchedRoute): void {
       route = match.spec
@@ -123,9 +126,11 @@ export function createJournal({ method, authority, path }: RequestContext, showV
       return denial
     },
 
-    admitted({ denial, generation }: Admission): Failure | undefined {
-      const why = route.service === undefined ? 'the route names no service' : 'there is none'
-      if (!denial) noteAsked('circuit', generation > 0, `the service ${route.service} may be asked`, why)
+    admitted({ denial }: Admission): Failure | undefined {
+      const { service, circuit } = route
+      const why = service === undefined ? 'the route names no service' : 'there is none'
+      const asks = service !== undefined && circuit !== undefined
+      if (!denial) noteAsked('circuit', asks, `the service ${service} may be asked`, why)
       return denial
     },
 

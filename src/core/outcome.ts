@@ -44,7 +44,10 @@ export interface Outcome {
   details: string
   /** The upstream cluster, once a request was sent there. */
   upstreamCluster: string | undefined
+  /** From the first byte sent to the upstream to the last of its answer. */
   upstreamDurationMs: number | undefined
+  /** From the last byte sent to the upstream to the first of its answer: the upstream's own doing. */
+  upstreamWaitMs: number | undefined
   cacheStatus: 'hit' | 'miss' | undefined
   traceId: string | undefined
   decision: ObservedDecision

@@ -15,9 +15,15 @@ const maxWindowMs = 31 * 86_400_000
  */
 export function parseRate(text: string): Rate | undefined {
   const [, limit, count, unit] = /^(\d{1,10})\/(\d{0,9})(ms|s|m|h|d)$/.exec(text) ?? []
-  const rate = { limit: Number(limit), windowMs: Number(count || '1') * (unitMs[unit ?? ''] ?? Number.NaN) }
-  const fits = rate.limit >= 1 && rate.limit <= 1e9 && rate.windowMs >= 1 && rate.windowMs <= maxWindowMs
-  return fits ? rate : undefined
+  const rate = { limit: Number(limit), windowMs: parseWindow(`${count || '1'}${unit}`) ?? Number.NaN }
+  return rate.limit >= 1 && rate.limit <= 1e9 && rate.windowMs >= 1 ? rate : undefined
+}
+
+/** Reads a time such as `1m`, from 1 ms to 31 days, in milliseconds. @returns undefined where the text is none. */
+export function parseWindow(text: string): number | undefined {
+  const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
+  const ms = Number(count) * (unitMs[unit] ?? Number.NaN)
+  return ms >= 1 && ms <= maxWindowMs ? ms : undefined
 }
 
 /** What a rate must look like, to complete the sentence "it must be …". */

@@ -80,7 +80,7 @@ export function createShadow(route: Shadowing, onFault: (error: unknown) => void
 }
 
 /** The response header that tells a client what would have refused the request; see `GATEPOST_SHADOW_HEADER`. */
-export const shadowHeader = 'x-gatepost-shadow'
+const shadowHeader = 'x-gatepost-shadow'
 
 /** Writes that header: part and reason of each, such as `auth=missing_token, rate_limit=rate_limited`. */
 export function tellShadow(reported: readonly ShadowDenial[]): readonly [name: string, value: string] {

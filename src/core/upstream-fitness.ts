@@ -15,10 +15,9 @@ export interface FitnessRules {
   failureOn: FailureClasses
 }
 
-type Ending = Pick<
-  Outcome,
-  'status' | 'grpcStatus' | 'responseFlags' | 'details' | 'upstreamDurationMs' | 'durationMs'
-> & { decision: Pick<Outcome['decision'], 'kind'> }
+type Ending = Pick<Outcome, 'status' | 'grpcStatus' | 'responseFlags' | 'details' | 'upstreamWaitMs'> & {
+  decision: Pick<Outcome['decision'], 'kind'>
+}
 
 /** A protocol that was switched to (WebSocket): it lasts as long as it likes, and ends how it likes. */
 const switchingProtocols = 101
@@ -45,8 +44,9 @@ const saysNothing = [
 // No healthy host, connection failed or cut, reset by the upstream, too late, unspeakable, not found by DNS.
 const upstreamFailed = ['UH', 'UF', 'UC', 'UR', 'UT', 'UMSDR', 'UPE', 'DF', 'LR']
 
-// The same in `response_code_details`, for an observer that sees no flags.
-const detailsOfNothing = /overflow|^(direct_response|cors_response|fault_filter_|downstream|route_not_found)/
+// The same in `response_code_details`, for an observer that sees no flags; whatever else Envoy answers says nothing either,
+// but for a 504.
+const detailsOfNothing = /overflow|^(direct_response|fault_filter_|downstream)/
 const detailsOfFailure = /^(upstream_|response_timeout|no_healthy_upstream|dns_resolution_failure)/
 
 /**
@@ -57,7 +57,7 @@ export function evidenceOf(outcome: Ending, { slowMs, failureOn }: FitnessRules)
   const { details, status } = outcome
   if (outcome.decision.kind !== 'allow' || isOf(outcome, saysNothing, detailsOfNothing)) return undefined
   if (status === switchingProtocols) return { failed: false, slow: false }
-  const slow = slowMs !== undefined && (outcome.upstreamDurationMs ?? outcome.durationMs) > slowMs
+  const slow = slowMs !== undefined && (outcome.upstreamWaitMs ?? 0) > slowMs
   if (isOf(outcome, upstreamFailed, detailsOfFailure)) return { failed: true, slow }
   // A 504 of Envoy's own says that the upstream was too late, whichever of its timeouts noticed.
   const isLocal = details !== '' && details !== 'via_upstream' && status !== 504

@@ -79,7 +79,8 @@ function outcomeOf(
     responseFlags,
     details,
     upstreamCluster: common.upstream_cluster || undefined,
-    upstreamDurationMs: upstreamMs(common),
+    upstreamDurationMs: between(common.time_to_first_upstream_tx_byte, common.time_to_last_upstream_rx_byte),
+    upstreamWaitMs: between(common.time_to_last_upstream_tx_byte, common.time_to_first_upstream_rx_byte),
     cacheStatus: cacheStatus(response.response_headers ?? {}),
     traceId: traceId(headers.get('traceparent')),
     decision: decisionOf(common, responseFlags, details, seal),
@@ -173,9 +174,12 @@ function millisecondsOf({ seconds = 0, nanos = 0 }: Duration__Output): number {
   return Math.min(Math.max(0, seconds * 1_000 + nanos / 1e6), farthestMs)
 }
 
-function upstreamMs(common: AccessLogCommon__Output): number | undefined {
-  const from = durationMs(common.time_to_first_upstream_tx_byte)
-  const to = durationMs(common.time_to_last_upstream_rx_byte)
+/** Milliseconds from one moment of a request to another; 0 where the other came first. */
+function between(
+  first: Duration__Output | undefined,
+  second: Duration__Output | undefined,
+): number | undefined {
+  const [from, to] = [durationMs(first), durationMs(second)]
   return from === undefined || to === undefined ? undefined : Math.max(0, to - from)
 }
 

@@ -24,6 +24,8 @@ export function outcomeOfResponse(seen: Seen, message: ProcessingRequest__Output
   return {
     ...baseOf(seen),
     status: httpStatus(headers[':status']),
+    // The time of the decision is in it: this observer sees no moment after that but this one.
+    upstreamWaitMs: Math.max(0, seen.nowMs - seen.request.receivedAtMs),
     grpcStatus: grpcStatus(headers),
     details: detailsOf(message, headers),
     cacheStatus: cacheStatus(headers),
@@ -83,6 +85,7 @@ function baseOf({ request, decision, forwarded, nowMs }: Seen): Omit<Outcome, 's
     details: '',
     upstreamCluster: undefined,
     upstreamDurationMs: undefined,
+    upstreamWaitMs: undefined,
     cacheStatus: undefined,
     traceId: traceId(request.headers.get('traceparent')),
     decision: decision ? observedDecision(decision) : (forwarded ?? { kind: 'none', route: unmatchedRoute }),

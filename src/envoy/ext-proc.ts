@@ -130,7 +130,8 @@ class Session implements ProcSession {
   #fault(error: unknown): unknown {
     this.#phase = 'over'
     this.#parts.observer.faulted('ext_proc', error, this.#request)
-    if (this.#request) this.#observe(this.#outcomeOfFault(this.#request))
+    // Of a gRPC call whose answer had begun, its headers are known.
+    if (this.#request) this.#observe(this.#unfinished ?? this.#outcomeOfFault(this.#request))
     return error
   }
 

@@ -47,6 +47,12 @@ const serverOptions = {
 /** Beyond the drain timeout: how long a peer may take to read its last status, in milliseconds. */
 const lastWordsMs = 1_000
 
+/**
+ * How long streams that never end by themselves stay open once nothing new is accepted: five of the access log's flush
+ * intervals in the bundled configurations. What Envoy has answered by then it has told.
+ */
+const lastEntriesMs = 500
+
 const serviceNames = [
   'envoy.service.auth.v3.Authorization',
   'envoy.service.ext_proc.v3.ExternalProcessor',
@@ -75,10 +81,11 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
     health,
     async close(timeoutMs) {
       health.endWatches()
-      endEndless(calls)
+      const lastEntries = setTimeout(() => endEndless(calls), Math.min(lastEntriesMs, timeoutMs))
       const timer = setTimeout(() => giveUp(calls), timeoutMs)
       parts.tls?.close(timeoutMs + lastWordsMs)
       await shutDown(server, showAddress(address), timeoutMs + lastWordsMs)
+      clearTimeout(lastEntries)
       clearTimeout(timer)
     },
   }

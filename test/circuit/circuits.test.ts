@@ -12,12 +12,15 @@ let clock: FakeClock
 let told: Happening[]
 let log: LogLines
 let circuits: CircuitSet
+/** By how much the clock of the wall was set forward; timers know nothing of it. */
+let skewMs: number
 beforeEach(() => {
   clock = new FakeClock()
+  skewMs = 0
   told = []
   log = createLogLines()
   circuits = createCircuits({
-    clock,
+    clock: { now: () => clock.now() + skewMs, after: (delayMs, action) => clock.after(delayMs, action) },
     publish: (happening) => told.push(happening as Happening),
     logger: log.logger,
     random: () => 0,
@@ -62,7 +65,7 @@ describe('a service', () => {
     expect(circuits.peek(users, clock.now() + 1).denial).toEqual({
       kind: 'denial',
       reason: 'circuit_open',
-      detail: 'The service users is not answering well: try again in 5 s.',
+      detail: 'The upstream is not available now: try again in 5 s.',
       headers: [['retry-after', '5']],
     })
     expect(circuits.admit({ service: 'orders', circuit }, clock.now()).denial).toBeUndefined()
@@ -101,6 +104,23 @@ describe('a service', () => {
     expect(circuits.peek(users, clock.now()).probe).toBe(true)
     expect(circuits.admit(users, clock.now()).probe).toBe(true)
     expect(circuits.peek(users, clock.now()).denial).toBeDefined()
+  })
+
+  test('is not there for having been looked at', () => {
+    expect(circuits.peek(users, clock.now())).toEqual({ generation: 0, probe: false })
+    expect(circuits.list()).toEqual([])
+  })
+
+  test.each([
+    ['is set back by an hour', -3_600_000],
+    ['stands a millisecond short', -1],
+  ])('is tried out in time although the clock %s meanwhile', async (_what, byMs) => {
+    failAll()
+    skewMs = byMs
+    await clock.advance(5_000)
+
+    expect(circuits.admit(users, clock.now() + skewMs)).toMatchObject({ probe: true })
+    expect(types()).toEqual(['circuit_breaker.opened', 'circuit_breaker.half_opened'])
   })
 
   test('is half open in time although nobody asks', async () => {
@@ -157,6 +177,54 @@ describe('an event', () => {
 })
 
 describe('an override', () => {
+  test('is logged whether or not it changes anything, and so is its end', () => {
+    circuits.declare(new Map([['users', circuit]]))
+    circuits.override('users', { override: 'closed', reason: 'a release', forMs: 60_000 })
+    circuits.override('users', { override: 'none' })
+
+    expect(log.lines).toMatchObject([
+      { level: 'info', fields: { service: 'users', override: 'closed', reason: 'a release', forMs: 60_000 } },
+      { level: 'info', fields: { service: 'users', override: 'none' } },
+    ])
+  })
+
+  test('tells nothing of what an earlier trip had counted', async () => {
+    failAll()
+    await clock.advance(5_000)
+    send()
+    await clock.advance(1_000)
+    send()
+    circuits.override('users', { override: 'open', reason: 'maintenance', forMs: 1_000 })
+    await clock.advance(1_000)
+
+    expect(told.slice(-3).map(({ type, data }) => ({ type, ...data }))).toMatchObject([
+      { type: 'circuit_breaker.closed', cause: 'probes_passed', failure_count: 3 },
+      { type: 'circuit_breaker.opened', cause: 'override', failure_count: 0, failure_threshold: 0 },
+      { type: 'circuit_breaker.closed', cause: 'override_ended', failure_count: 0 },
+    ])
+  })
+
+  test('ends in time although the clock is set back meanwhile', async () => {
+    circuits.declare(new Map([['users', circuit]]))
+    circuits.override('users', { override: 'open', reason: 'maintenance', forMs: 30_000 })
+    skewMs = -3_600_000
+    await clock.advance(30_000)
+
+    expect(circuits.view('users')).toMatchObject({ state: 'closed' })
+  })
+
+  test('lasts longer than a timer can, where it is to', async () => {
+    const month = 30 * 86_400_000
+    circuits.declare(new Map([['users', circuit]]))
+    circuits.override('users', { override: 'open', reason: 'moved away', forMs: month })
+    expect(clock.pending[0]).toBeLessThan(2 ** 31)
+    await clock.advance(month - 1)
+    expect(types()).toEqual(['circuit_breaker.opened'])
+    await clock.advance(1)
+
+    expect(types()).toEqual(['circuit_breaker.opened', 'circuit_breaker.closed'])
+  })
+
   test('that opens refuses every request until it ends, and says so', async () => {
     circuits.declare(new Map([['users', circuit]]))
     circuits.override('users', { override: 'open', reason: 'maintenance', forMs: 30_000 })
@@ -245,6 +313,29 @@ describe('a service nobody tells of', () => {
     expect(circuits.view('users')?.unobserved).toBe(false)
   })
 
+  test('is reported in the log although nobody looks', async () => {
+    send({}, { service: 'orders', circuit })
+    circuits.admit(users, clock.now())
+    await clock.advance(60_000)
+    circuits.admit(users, clock.now())
+    circuits.pass(users, clock.now())
+
+    expect(log.lines).toMatchObject([{ level: 'warn', fields: { service: 'users' } }])
+  })
+
+  test('is reported again where somebody did meanwhile, be it of a client that left', async () => {
+    const { generation } = circuits.admit(users, clock.now())
+    await clock.advance(60_000)
+    circuits.list()
+    end(generation, { status: 0, responseFlags: ['DC'] })
+    expect(circuits.view('users')?.unobserved).toBe(false)
+    circuits.admit(users, clock.now())
+    await clock.advance(60_000)
+    circuits.list()
+
+    expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'warn'])
+  })
+
   test('is not reported while nobody asks for it', async () => {
     send()
     await clock.advance(3_600_000)
@@ -261,6 +352,40 @@ describe('other settings', () => {
     expect(circuits.view('users')).toMatchObject({ state: 'open', trip: { threshold: 2 } })
   })
 
+  test('of a route that Envoy leads to a service of the policy’s yield to the policy’s', () => {
+    const other = specWith({ failures: 1, windowMs: 3_000 })
+    circuits.declare(new Map([['users', circuit]]))
+
+    send({ status: 503 }, { service: 'users', circuit: other })
+
+    expect(circuits.view('users')).toMatchObject({ state: 'closed', counted: { failures: 1 }, spec: circuit })
+  })
+
+  test('with a window of the same length go on counting', () => {
+    send({ status: 503 })
+    send({}, { service: 'users', circuit: specWith({ failures: 9 }) })
+
+    expect(circuits.view('users')).toMatchObject({ counted: { requests: 2, failures: 1 } })
+  })
+
+  test('with a window of another length begin it anew', () => {
+    send({ status: 503 })
+    send({}, { service: 'users', circuit: specWith({ windowMs: 3_000 }) })
+
+    expect(circuits.view('users')).toMatchObject({ counted: { requests: 1, failures: 0 } })
+  })
+
+  test('make another circuit of a service that was gone: how earlier requests end says nothing of it', () => {
+    const { generation } = circuits.admit(users, clock.now())
+    circuits.declare(new Map([['users', circuit]]))
+    circuits.declare(new Map())
+    circuits.declare(new Map([['users', circuit]]))
+
+    for (let time = 0; time < 9; time += 1) end(generation, { status: 503 })
+
+    expect(circuits.view('users')).toMatchObject({ state: 'closed', counted: { requests: 0 } })
+  })
+
   test('forget services that the policy no longer names, and none that Envoy’s routes do', () => {
     circuits.declare(
       new Map([
@@ -273,6 +398,40 @@ describe('other settings', () => {
     circuits.declare(new Map([['users', circuit]]))
 
     expect(circuits.list().map(({ service }) => service)).toEqual(['search', 'users'])
+  })
+})
+
+describe('a timer', () => {
+  test('goes with its circuit, and nothing more is told of it', async () => {
+    circuits.declare(new Map([['users', circuit]]))
+    failAll()
+    circuits.declare(new Map())
+    expect(clock.pending).toEqual([])
+    await clock.advance(5_000)
+
+    expect(types()).toEqual(['circuit_breaker.opened'])
+  })
+
+  test('goes when all of them close', () => {
+    failAll()
+    circuits.close()
+
+    expect(clock.pending).toEqual([])
+  })
+})
+
+describe('a view', () => {
+  test('says when the next request may pass, where none may now', async () => {
+    failAll()
+    const openedMs = clock.now()
+    expect(circuits.view('users')?.retryAtMs).toBe(openedMs + 5_000)
+    await clock.advance(5_000)
+    expect(circuits.view('users')).not.toHaveProperty('retryAtMs')
+    circuits.admit(users, clock.now())
+    expect(circuits.view('users')?.retryAtMs).toBe(openedMs + 6_000)
+    circuits.override('users', { override: 'open', reason: 'a test', forMs: 30_000 })
+
+    expect(circuits.view('users')?.retryAtMs).toBe(openedMs + 35_000)
   })
 })
 

@@ -58,6 +58,24 @@ test('an allow is told with its route and its caller', () => {
   })
 })
 
+test('an allow is told with the state of the circuit that let it pass, and with what only reported', () => {
+  const decision: Allow = {
+    ...allow,
+    admission: { generation: 7, probe: true },
+    shadow: [
+      { part: 'auth', reason: 'missing_token' },
+      { part: 'rate_limit', reason: 'fault' },
+    ],
+  }
+
+  expect(decisionMetadata(decision, '')).toMatchObject({
+    reason: 'ok',
+    shadow: 'missing_token fault',
+    circuit_generation: 7,
+    probe: 1,
+  })
+})
+
 // Envoy merges metadata field by field: one that is left out could be filled by a client.
 test('a denial is told with its reason and status, and what nobody knows is there and empty', () => {
   expect(decisionMetadata(denied, '')).toEqual({

@@ -10,6 +10,7 @@ import type { LimitSpec } from '../../src/core/limits.ts'
 import { createQuota } from '../../src/core/quota.ts'
 import { createRoutes, type RoutePolicy, type RouteSpec } from '../../src/core/routes.ts'
 import { MemoryLimiter } from '../../src/ratelimit/memory.ts'
+import { specWith } from '../support/circuit-specs.ts'
 import { noCircuits } from '../support/circuits.ts'
 
 const nowMs = Date.UTC(2030, 0, 1)
@@ -56,6 +57,7 @@ const policy: RoutePolicy = {
   routes: [
     { match: { host: 'api.example.com', path: '/users/{id}', methods: ['GET', 'PUT'] }, spec: users },
     { match: { path: '/cors' }, spec: { ...users, name: 'cors', allowPreflight: true } },
+    { match: { path: '/guarded' }, spec: { ...users, name: 'guarded', circuit: specWith() } },
   ],
 }
 
@@ -218,6 +220,15 @@ describe('a request that passes', () => {
     expect(says(explanation, 'identity')).toBe('anonymous: no credential was shown, and none is needed')
     expect(says(explanation, 'limits')).toBe('there are none')
     expect(explanation.caller).toEqual({ kind: 'anonymous' })
+  })
+
+  test('with a circuit that no request has made yet says that the service may be asked', async () => {
+    const explanation = await setUp().explain({ path: '/guarded' })
+
+    expect(explanation.steps.find(({ step }) => step === 'circuit')).toMatchObject({
+      outcome: 'passed',
+      says: 'the service user-service may be asked',
+    })
   })
 
   test('as a preflight needs nobody', async () => {

@@ -188,6 +188,14 @@ describe('looking', () => {
     expect(looks[0]?.states).toMatchObject([{ name: 'fair', remaining: 0, retryAfterMs: 60_000 }])
     expect(told).toEqual([])
   })
+
+  test('asks no store where there is no limit, as taking asks none', async () => {
+    const cannotTell = () => Promise.reject(new Error('Cannot reach the store'))
+    const { take, peek } = quotaOf([], 'first', { take: cannotTell, peek: cannotTell })
+
+    expect(await take()).toEqual({ kind: 'granted', headers: [] })
+    expect(await peek()).toEqual({ allowed: true, states: [] })
+  })
 })
 
 describe('rate_limit.exceeded', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { createCircuits } from '../../src/circuit/circuits.ts'
-import type { Circuits } from '../../src/core/circuits.ts'
+import { type Circuits, unguarded } from '../../src/core/circuits.ts'
 import { type DenialReason, deny } from '../../src/core/denials.ts'
 import type { Happening } from '../../src/core/events.ts'
 import { type Authenticate, createGateway } from '../../src/core/gateway.ts'
@@ -14,6 +14,7 @@ import { noCircuits } from '../support/circuits.ts'
 import { alice } from '../support/decisions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { createLogLines } from '../support/log-lines.ts'
+import { outcomeWith } from '../support/outcomes.ts'
 import { requestWith } from '../support/requests.ts'
 
 const ignore = () => undefined
@@ -26,9 +27,18 @@ interface SetUp {
   quota?: Pick<Quota, 'take'>
   limits?: RouteSpec['limits']
   tellsShadow?: boolean
+  allowPreflight?: boolean
 }
 
-function setUp({ shadow = [], authenticate = () => anonymous, scopes = [], limits, ...more }: SetUp) {
+function setUp(asked: SetUp) {
+  const {
+    shadow = [],
+    authenticate = () => anonymous,
+    scopes = [],
+    limits,
+    allowPreflight = false,
+    ...more
+  } = asked
   const told: Happening[] = []
   const faults: unknown[] = []
   const publish = (happening: Happening) => told.push(happening)
@@ -39,11 +49,12 @@ function setUp({ shadow = [], authenticate = () => anonymous, scopes = [], limit
     scopes,
     shadow,
     circuit: specWith(),
+    allowPreflight,
     ...(limits && { limits }),
   }
   const quota = createQuota({ limiter: new MemoryLimiter(), hash: (text) => text, publish, events: 'all' })
   const gateway = createGateway({
-    routes: createRoutes({ defaults: spec, routes: [] }),
+    routes: createRoutes({ defaults: spec, routes: [{ match: {}, spec }] }),
     authenticate,
     credentialHeaders: [],
     circuits: noCircuits,
@@ -251,6 +262,25 @@ describe('a circuit', () => {
       shadow: [{ part: 'circuit', reason: 'circuit_open' }],
       admission: { generation: 1, probe: false },
     })
+  })
+
+  test('is not asked of a preflight, whose end tells it nothing', async () => {
+    const preflight = { origin: 'https://app.example.com', 'access-control-request-method': 'GET' }
+    const { decide } = setUp({ authenticate: () => alice, circuits: open(), allowPreflight: true })
+
+    expect(await decide(requestWith(preflight, { method: 'OPTIONS' }))).toMatchObject({
+      kind: 'allow',
+      admission: unguarded,
+    })
+  })
+
+  test('learns of an end when it is told, however long ago the request was', () => {
+    const learnt: number[] = []
+    const circuits: Circuits = { ...noCircuits, record: (_outcome, nowMs) => learnt.push(nowMs) }
+
+    setUp({ circuits }).observe(outcomeWith({ startedAtMs: Date.UTC(2029, 11, 31) }))
+
+    expect(learnt).toEqual([Date.UTC(2030, 0, 1)])
   })
 
   test('loses no probe to a request that its quota stops', async () => {

@@ -92,7 +92,7 @@ describe('is none:', () => {
   })
 
   test('a WebSocket that the upstream cuts after an hour', () => {
-    const ended = { status: 101, responseFlags: ['UC'], durationMs: 3_600_000, upstreamDurationMs: 3_600_000 }
+    const ended = { status: 101, responseFlags: ['UC'], durationMs: 3_600_000, upstreamWaitMs: 3_600_000 }
 
     expect(read(ended)).toEqual(good)
   })
@@ -139,6 +139,29 @@ describe('says nothing of the upstream:', () => {
   })
 })
 
+describe('one of Envoy’s flags', () => {
+  test.each(['DC', 'DR', 'DPE', 'DT', 'IH', 'UO', 'OM', 'RL', 'RLSE', 'FI', 'NR', 'NC', 'NFCF', 'UAEX'])(
+    '%s alone makes a 503 say nothing, whatever else is flagged',
+    (flag) => {
+      expect(read({ status: 503, responseFlags: ['UF', flag], details: '' })).toBeUndefined()
+    },
+  )
+
+  test.each(['UH', 'UF', 'UC', 'UR', 'UT', 'UMSDR', 'UPE', 'DF', 'LR'])(
+    '%s alone makes a failure of an answer that had begun well',
+    (flag) => {
+      expect(read({ status: 200, responseFlags: [flag], details: '' })).toEqual(bad)
+    },
+  )
+
+  test.each(['direct_response', 'fault_filter_abort', 'downstream_remote_disconnect'])(
+    'is not needed where the details are %s: even a 504 says nothing then',
+    (details) => {
+      expect(read({ status: 504, details })).toBeUndefined()
+    },
+  )
+})
+
 describe('what else is a failure', () => {
   test('is said by the configuration', () => {
     const failureOn = { statuses: [[500, 500] as const, [520, 599] as const], grpcStatuses: [13] }
@@ -157,13 +180,13 @@ describe('what else is a failure', () => {
 })
 
 describe('slow', () => {
-  test('is an answer that takes longer, by the upstream’s time where it is known', () => {
-    expect(read({ upstreamDurationMs: 101, durationMs: 101 })).toEqual({ failed: false, slow: true })
-    expect(read({ upstreamDurationMs: 100, durationMs: 9_000 })).toEqual(good)
-    expect(read({ upstreamDurationMs: undefined, durationMs: 101 })).toEqual({ failed: false, slow: true })
+  test('is an answer whose first byte takes longer, however long the client makes the rest', () => {
+    expect(read({ upstreamWaitMs: 101 })).toEqual({ failed: false, slow: true })
+    expect(read({ upstreamWaitMs: 100, upstreamDurationMs: 9_000, durationMs: 9_000 })).toEqual(good)
+    expect(read({ upstreamWaitMs: undefined, durationMs: 9_000 })).toEqual(good)
   })
 
   test('is nothing where no bound is set', () => {
-    expect(evidenceOf(outcomeWith({ upstreamDurationMs: 1e9 }), { failureOn: rules.failureOn })).toEqual(good)
+    expect(evidenceOf(outcomeWith({ upstreamWaitMs: 1e9 }), { failureOn: rules.failureOn })).toEqual(good)
   })
 })

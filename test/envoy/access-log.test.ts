@@ -42,6 +42,7 @@ test('an entry becomes the outcome of its request', () => {
     details: 'via_upstream',
     upstreamCluster: 'order_service',
     upstreamDurationMs: 9,
+    upstreamWaitMs: 5,
     cacheStatus: 'hit',
     traceId: trace,
     decision: { kind: 'fault', route: 'unmatched' },
@@ -67,10 +68,22 @@ test('an entry without anything becomes an outcome all the same', () => {
     details: '',
     upstreamCluster: undefined,
     upstreamDurationMs: undefined,
+    upstreamWaitMs: undefined,
     cacheStatus: undefined,
     traceId: undefined,
     decision: nobody,
   })
+})
+
+test.each([
+  ['in the trailers', {}, { 'grpc-status': '14' }, 14],
+  ['in the headers of a call that has no more', { 'grpc-status': '4' }, {}, 4],
+  ['in both, by the trailers, which come last', { 'grpc-status': '0' }, { 'grpc-status': '14' }, 14],
+  ['nowhere', {}, {}, undefined],
+])('the status of a gRPC call is read %s', (_where, response_headers, response_trailers, status) => {
+  const entry = entryWith({ response: { response_headers, response_trailers } })
+
+  expect(openAccessLogDoor().outcomeOf(entry)?.grpcStatus).toBe(status)
 })
 
 describe('a batch', () => {

@@ -487,6 +487,7 @@ describe('observing', () => {
         details: '',
         upstreamCluster: undefined,
         upstreamDurationMs: undefined,
+        upstreamWaitMs: 250,
         cacheStatus: 'hit',
         traceId: trace,
         decision: {
@@ -554,7 +555,7 @@ describe('observing', () => {
     cut.cancel()
     short.cancel()
 
-    expect(door.outcomes.map(({ grpcStatus }) => grpcStatus)).toEqual([4, undefined])
+    expect(door.outcomes.map(({ grpcStatus }) => grpcStatus)).toStrictEqual([4, undefined])
   })
 
   test.each([
@@ -621,6 +622,17 @@ describe('observing', () => {
     await stream.take(parts.request_headers).catch(() => undefined)
 
     expect(door.outcomes).toMatchObject([{ status: 0, decision: { kind: 'allow', userId: 'alice' } }])
+  })
+
+  test('keeps the status that a gRPC call’s answer began with, whatever went wrong later', async () => {
+    const door = openExtProcDoor({ decide: async () => allowWith({ caller: alice }) })
+    const stream = door.open(both)
+    await stream.take(requestHeaders({ 'content-type': 'application/grpc' }))
+    await stream.take(responseHeaders({ ':status': '200' }))
+
+    await expect(stream.take(parts.request_headers)).rejects.toThrow(Fault)
+
+    expect(door.outcomes).toMatchObject([{ status: 200, decision: { kind: 'allow' } }])
   })
 
   test('tells nothing of a response that came without its request', async () => {

@@ -521,7 +521,23 @@ describe('stopping', () => {
     await closing
   })
 
-  test('half-closes the access log streams at once, while a Process is still under way', async () => {
+  test('takes what the access log still has to tell of requests that were answered before', async () => {
+    const batches: unknown[] = []
+    const { client, server } = await start({ takeBatch: (batch) => batches.push(batch) })
+    const stream = client.accessLog()
+    stream.send({ http_logs: { log_entry: [] } })
+    await until(() => batches.length === 1)
+
+    const closing = server.close(timeoutMs)
+    stream.send({ http_logs: { log_entry: [] } })
+    const { code } = await stream.ended
+    await closing
+
+    expect(code).toBe(status.OK)
+    expect(batches).toHaveLength(2)
+  })
+
+  test('half-closes the access log streams, while a Process is still under way', async () => {
     const batches: unknown[] = []
     const { client, server } = await start({ takeBatch: (batch) => batches.push(batch) })
     const call = client.process()

@@ -8,13 +8,13 @@ test('the answers on the page are what the command says now (mend: npm run gener
   expect(await fillPage(page)).toBe(page)
 })
 
-test('there are twelve answers: three that allow, eight refusals of different kinds, and a fault', () => {
+test('there are fourteen answers: four that allow, nine refusals of different kinds, and a fault', () => {
   const verdicts = page.match(/^(allowed|refused: \d+ \w+( \(\w+\))?|no verdict)/gm) ?? []
 
-  expect(cases).toHaveLength(12)
-  expect(verdicts).toHaveLength(12)
-  expect(verdicts.filter((verdict) => verdict === 'allowed')).toHaveLength(3)
-  expect(new Set(verdicts).size).toBe(10)
+  expect(cases).toHaveLength(14)
+  expect(verdicts).toHaveLength(14)
+  expect(verdicts.filter((verdict) => verdict === 'allowed')).toHaveLength(4)
+  expect(new Set(verdicts).size).toBe(11)
 })
 
 test('the page shows no token', () => {

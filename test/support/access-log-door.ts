@@ -69,6 +69,8 @@ export function entryWith({
       duration: { nanos: 12_500_000 },
       time_to_last_downstream_tx_byte: { nanos: 12_000_000 },
       time_to_first_upstream_tx_byte: { nanos: 2_000_000 },
+      time_to_last_upstream_tx_byte: { nanos: 3_000_000 },
+      time_to_first_upstream_rx_byte: { nanos: 8_000_000 },
       time_to_last_upstream_rx_byte: { nanos: 11_000_000 },
       upstream_cluster: 'order_service',
       access_log_type: 'DownstreamEnd',

@@ -11,4 +11,5 @@ export const noSources: MetricSources = {
   sinks: () => [],
   issuers: () => [],
   circuits: () => [],
+  webhooks: () => [],
 }

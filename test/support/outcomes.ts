@@ -19,6 +19,7 @@ export function outcomeWith(more: Partial<Outcome> = {}): Outcome {
     details: 'via_upstream',
     upstreamCluster: 'order_service',
     upstreamDurationMs: 9,
+    upstreamWaitMs: 8,
     cacheStatus: undefined,
     traceId: undefined,
     decision: { kind: 'allow', route: 'orders' },

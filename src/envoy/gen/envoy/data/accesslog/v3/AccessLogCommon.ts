@@ -11,6 +11,8 @@ export interface AccessLogCommon {
   'downstream_remote_address'?: (_envoy_config_core_v3_Address | null);
   'start_time'?: (_google_protobuf_Timestamp | null);
   'time_to_first_upstream_tx_byte'?: (_google_protobuf_Duration | null);
+  'time_to_last_upstream_tx_byte'?: (_google_protobuf_Duration | null);
+  'time_to_first_upstream_rx_byte'?: (_google_protobuf_Duration | null);
   'time_to_last_upstream_rx_byte'?: (_google_protobuf_Duration | null);
   'time_to_last_downstream_tx_byte'?: (_google_protobuf_Duration | null);
   'upstream_cluster'?: (string);
@@ -26,6 +28,8 @@ export interface AccessLogCommon__Output {
   'downstream_remote_address'?: (_envoy_config_core_v3_Address__Output);
   'start_time'?: (_google_protobuf_Timestamp__Output);
   'time_to_first_upstream_tx_byte'?: (_google_protobuf_Duration__Output);
+  'time_to_last_upstream_tx_byte'?: (_google_protobuf_Duration__Output);
+  'time_to_first_upstream_rx_byte'?: (_google_protobuf_Duration__Output);
   'time_to_last_upstream_rx_byte'?: (_google_protobuf_Duration__Output);
   'time_to_last_downstream_tx_byte'?: (_google_protobuf_Duration__Output);
   'upstream_cluster'?: (string);
