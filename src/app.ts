@@ -1,16 +1,20 @@
 import { hash, randomFillSync } from 'node:crypto'
 import { hostname } from 'node:os'
-import { type Readiness, startAdminServer, startStatusServer } from './admin/server.ts'
+import { startAdminServer, startStatusServer } from './admin/server.ts'
+import type { Readiness } from './admin/status.ts'
 import { writeAdminToken } from './admin/token.ts'
 import { type Auth, openAuth } from './app-auth.ts'
-import { hasBroker, openEvents } from './app-events.ts'
+import { type Events, needsSpool, openEvents } from './app-events.ts'
+import { checkEndpoints } from './app-webhooks.ts'
 import type { KeySetState } from './auth/key-set.ts'
 import { createCircuits } from './circuit/circuits.ts'
 import { type DataDir, openDataDir } from './config/data-dir.ts'
 import type { EffectivePolicy } from './config/effective-policy.ts'
 import { type FollowedFile, followFile } from './config/followed-file.ts'
 import { issuerIdentifier } from './config/issuer-settings.ts'
+import { nearest } from './config/nearest.ts'
 import type { Settings } from './config/settings.ts'
+import { webhookBodies } from './config/webhook-bodies.ts'
 import type { CircuitView } from './core/circuit-view.ts'
 import { type CircuitSpec, type Circuits, unguarded } from './core/circuits.ts'
 import type { Clock } from './core/clock.ts'
@@ -58,8 +62,13 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   // What is opened later closes earlier: the doors first, the data folder last.
   await using opening = new AsyncDisposableStack()
 
-  const dataDir = takeDataDir(settings, log)
+  checkEndpoints(settings)
+  let dataDir = takeDataDir(settings, log)
   opening.defer(() => dataDir?.close())
+  const takeFolder = () => {
+    dataDir ??= openDataDir(settings.dataDir)
+    return dataDir.path
+  }
   const adminToken = settings.admin.token ?? constant(writeAdminToken((dataDir as DataDir).path))
 
   const metrics = createMetrics({
@@ -72,8 +81,9 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
     spoolBuffered: () => events.spool?.bufferedCharacters ?? 0,
     sinks: () => events.sinkGauges(),
     circuits: () => circuits.list(),
+    webhooks: () => events.webhooks.gauges(),
   })
-  const events = await openEvents(settings, surroundings, metrics, dataDir?.path)
+  const events = await openEvents(settings, surroundings, metrics, takeFolder)
   let drainEndsMs = 0
   opening.defer(() => events.close(Math.max(0, drainEndsMs - monotonicMs())))
   const auth = openAuth(settings, surroundings, metrics, dataDir?.path)
@@ -124,13 +134,15 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   })
 
   const stage = { ready: false, draining: false }
-  const readiness = () => describe(stage, auth.keyStates(), watcher, circuits.list(), events.describeSinks())
+  const readiness = () => describe(stage, auth.keyStates(), watcher, circuits.list(), events)
   const http = { readiness, metrics: () => scrape(metrics), logger: loggers.named('admin') }
   const admin = await startAdminServer(settings.admin.address, {
     ...http,
     token: adminToken,
     circuits,
     explain: createExplain({ routes, auth, circuits, quota, now: clock.now }),
+    webhooks: { admin: events.webhooks.admin, bodies: webhookBodies },
+    nearest,
   })
   opening.defer(() => admin.close())
   const status = settings.statusAddress && (await startStatusServer(settings.statusAddress, http))
@@ -167,7 +179,10 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
       metrics.faults.inc({ part: 'internal' })
       log.error({ exception: error }, 'unforeseen fault')
     },
-    reload: () => policyFile?.reload(),
+    reload() {
+      void policyFile?.reload()
+      events.webhooks.reload()
+    },
     async stop() {
       stage.draining = true
       grpc.health.serving = false
@@ -234,6 +249,7 @@ export async function explainOffline(
     spoolBuffered: zero,
     sinks: none,
     circuits: none,
+    webhooks: none,
   })
   const auth = openAuth(settings, surroundings, metrics, undefined)
   const limiter = new MemoryLimiter()
@@ -310,7 +326,7 @@ function oneObserver(
  * @throws CannotStart where it is a duty.
  */
 function takeDataDir(settings: Settings, log: Logger): DataDir | undefined {
-  const isDuty = settings.admin.token === undefined || hasBroker(settings)
+  const isDuty = settings.admin.token === undefined || needsSpool(settings)
   if (!isDuty && settings.policy.first.issuers.length === 0) return undefined
   try {
     return openDataDir(settings.dataDir)
@@ -326,7 +342,7 @@ function describe(
   issuers: readonly (readonly [string, KeySetState])[],
   { doorsSeen }: DecisionWatcher,
   circuits: readonly CircuitView[],
-  sinks: Readonly<Record<string, unknown>>,
+  events: Pick<Events, 'describeSinks' | 'webhooks'>,
 ): Readiness {
   const doors = [...doorsSeen].map(([door, seenAtMs]) => [
     door,
@@ -344,7 +360,8 @@ function describe(
           { state, ...(unobserved && { unobserved }) },
         ]),
       ),
-      sinks,
+      sinks: events.describeSinks(),
+      webhooks: events.webhooks.describe(),
     },
   }
 }

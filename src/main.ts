@@ -1,14 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { type App, explainOffline, startApp } from './app.ts'
-import { askRunning } from './ask-running.ts'
+import { askRunning, createAskAdmin } from './ask-running.ts'
 import { newApiKey } from './auth/api-keys.ts'
 import { type Invocation, type Options, parseArguments } from './cli/arguments.ts'
 import { type Probe, runChecks } from './cli/check.ts'
+import { circuitsCommand } from './cli/circuits.ts'
 import { eventsCommand } from './cli/events.ts'
 import { explainCommand } from './cli/explain.ts'
 import { helpText } from './cli/help.ts'
 import { newKey } from './cli/keys.ts'
 import { lintCommand } from './cli/lint.ts'
+import { webhooksCommand } from './cli/webhooks.ts'
+import { readAdminSettings } from './config/admin-settings.ts'
+import { readDeliverSettings } from './config/deliver-settings.ts'
 import { nearest } from './config/nearest.ts'
 import { readSettings, type Settings } from './config/settings.ts'
 import { describeVariables } from './config/variables.ts'
@@ -21,10 +25,13 @@ import { readFiles } from './lint/files.ts'
 import { lint, listedRules } from './lint/lint.ts'
 import { createLoggers } from './observability/logger.ts'
 import { probeOfReadiness, probesOf } from './probes.ts'
-import { systemClock } from './surroundings.ts'
+import { type Surroundings, systemClock } from './surroundings.ts'
 
 /** How long what is still open may keep the process once it is done: lines under way get out, frozen peers do not. */
 const lingerMs = 1_000
+
+/** By its number: the stream of it would not wait for what comes by a pipe. */
+const standardInput = 0
 
 process.exitCode = await main(process.argv.slice(2))
 setTimeout(() => process.exit(), lingerMs).unref()
@@ -43,11 +50,14 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function run({ command, operands, options }: Extract<Invocation, { kind: 'run' }>): Promise<number> {
+async function run(invocation: Extract<Invocation, { kind: 'run' }>): Promise<number> {
+  const { command, operands, options } = invocation
   if (command === 'keys')
     return newKey(options, newApiKey, { answer, complain: (text) => process.stderr.write(text) })
   if (command === 'events') return listEvents(operands, options)
   if (command === 'lint') return lintFiles(operands, options)
+  if (command === 'webhooks' || command === 'circuits') return manage(invocation)
+  if (command === 'deliver') return deliver(options)
   const read = readSettings(process.env)
   if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
   switch (command) {
@@ -87,6 +97,33 @@ function lintFiles(operands: readonly string[], options: Options): Promise<numbe
   })
 }
 
+/** Manages what the Gatepost on the admin address has. */
+async function manage({
+  command,
+  action = '',
+  operands,
+  options,
+}: Extract<Invocation, { kind: 'run' }>): Promise<number> {
+  const read = readAdminSettings(process.env)
+  if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
+  const parts = {
+    ask: createAskAdmin(read.settings),
+    address: showAddress(read.settings.admin.address),
+    readFile: (path: string) => readFileSync(path === '-' ? standardInput : path, 'utf8'),
+    now: Date.now,
+    answer,
+    complain: (text: string) => process.stderr.write(text),
+  }
+  try {
+    return command === 'webhooks'
+      ? await webhooksCommand(action, operands, options, parts)
+      : await circuitsCommand(action, operands, options, parts)
+  } catch (error) {
+    if (error instanceof CannotStart) return complain(`${error.message}\n`, exitCodes.unavailable)
+    throw error
+  }
+}
+
 /** Asks the Gatepost that runs on the admin address; where none does, the configuration alone answers. */
 async function explainFor(
   settings: Settings,
@@ -101,7 +138,7 @@ async function explainFor(
   const explaining = explainCommand(operands, options, {
     async ask(request) {
       const { admin, dataDir } = settings
-      const running = await askRunning(admin, dataDir, request)
+      const running = await askRunning({ admin, dataDir }, request)
       if (running)
         return { explanation: running, by: `says the gatepost that runs on ${showAddress(admin.address)}` }
       const explanation = await explainOffline(settings, surroundings, request)
@@ -122,19 +159,40 @@ function unlessCannotStart(error: unknown): number {
   throw error
 }
 
+/** Runs beside Envoy. */
+function serve(settings: Settings): Promise<number> {
+  return runUntilSignal(settings.log, (surroundings) => startApp(settings, surroundings))
+}
+
+/** Delivers webhooks out of RabbitMQ, or sends its dead letters back to be delivered. */
+async function deliver(options: Options): Promise<number> {
+  const read = readDeliverSettings(process.env)
+  if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
+  const { settings } = read
+  const { replayDeadLetters, startDelivery } = await import('./deliver.ts')
+  if (!options['replay-dead'])
+    return runUntilSignal(settings.log, (surroundings) => startDelivery(settings, surroundings))
+  try {
+    const loggers = createLoggers(settings.log)
+    const { replayed, left } = await replayDeadLetters(settings, { clock: systemClock, loggers })
+    return answer(`${replayed} sent back to be delivered, ${left} left where they are\n`)
+  } catch (error) {
+    return complain(`Cannot replay dead letters: ${(error as Error).message}\n`, exitCodes.unavailable)
+  }
+}
+
 /** Runs until a signal asks for the end; a second one does not wait for it. */
-async function serve(settings: Settings): Promise<number> {
-  const loggers = createLoggers(settings.log)
+async function runUntilSignal(
+  log: Settings['log'],
+  start: (surroundings: Surroundings) => Promise<App>,
+): Promise<number> {
+  const loggers = createLoggers(log)
   const asked = stopSignal()
   // From the beginning: unheard, the signal would be the end.
   let reload: App['reload'] = () => undefined
   process.on('SIGHUP', () => reload())
   try {
-    const app = await startApp(settings, {
-      clock: systemClock,
-      monotonicMs: () => performance.now(),
-      loggers,
-    })
+    const app = await start({ clock: systemClock, monotonicMs: () => performance.now(), loggers })
     // A fault that nobody foresaw belongs to one request; the others go on.
     process.on('uncaughtException', app.unforeseen)
     process.on('unhandledRejection', app.unforeseen)

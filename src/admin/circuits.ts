@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type, { type Static } from 'typebox'
 import type { CircuitView, OverrideOrder } from '../core/circuit-view.ts'
+import { parseWindow } from '../core/rates.ts'
 import { problem } from './http.ts'
 import {
   answer,
@@ -168,25 +169,18 @@ export function serveCircuits(app: FastifyInstance, circuits: AdminCircuits): vo
   )
 }
 
-const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
 const longestMs = 7 * 86_400_000
 
 /** Reads an order. @returns a sentence where the body does not do. */
-function readOrder({
-  override,
-  reason = '',
-  for: lasts = defaultFor,
-}: OverrideBody): OverrideOrder | string {
+function readOrder({ override, reason = '', for: lasts = defaultFor }: OverrideBody): OverrideOrder | string {
   if (override === 'none') return { override }
   if (reason.trim() === '') return 'reason: must say why; whoever finds the override will want to know'
-  const [, count, unit = ''] = /^(\d+)([a-z]+)$/.exec(lasts) ?? []
-  const forMs = Number(count) * (unitMs[unit] ?? Number.NaN)
+  const forMs = parseWindow(lasts) ?? Number.NaN
   return forMs <= longestMs ? { override, reason, forMs } : 'for: must be at most 7d'
 }
 
 /** Writes a circuit as the API shows it; times in RFC 3339. */
-function showCircuit(view: CircuitView) {
+export function showCircuit(view: CircuitView) {
   const { spec, counted, trip, override, history } = view
   return {
     service: view.service,

@@ -1,4 +1,4 @@
-import Type, { type TObject, type TSchema } from 'typebox'
+import Type, { type TSchema } from 'typebox'
 
 /** A time as the API shows and reads it: RFC 3339. */
 export function time(description: string) {
@@ -37,8 +37,8 @@ const problemSchema = Type.Object(
   { $id: 'Problem', description: 'What is wrong.', additionalProperties: false },
 )
 
-/** Names of schemas that several answers have in common, with the schemas. */
-export type SharedSchemas = readonly (TObject & { $id?: string })[]
+/** Schemas that several answers have in common, each with its name as `$id`. */
+export type SharedSchemas = readonly TSchema[]
 
 /** Those that every part of the API uses. */
 export const commonSchemas: SharedSchemas = [problemSchema]
@@ -70,7 +70,9 @@ export function problems(...statuses: readonly (keyof typeof reasons)[]) {
   return {
     ...Object.fromEntries(statuses.map((status) => [status, problemAnswer(reasons[status])])),
     401: problemAnswer('The admin token is missing, or is another one.'),
-    default: problemAnswer('Any other problem, such as a host that is not known here, or a body that is too large.'),
+    default: problemAnswer(
+      'Any other problem, such as a host that is not known here, or a body that is too large.',
+    ),
   }
 }
 

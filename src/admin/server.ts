@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { TcpAddress } from '../core/listen.ts'
 import type { Logger } from '../core/log.ts'
 import { type AdminCircuits, serveCircuits } from './circuits.ts'
@@ -38,8 +38,7 @@ export interface AdminParts extends ApiParts {
  * @throws CannotListen
  */
 export async function startAdminServer(address: TcpAddress, parts: AdminParts): Promise<HttpServer> {
-  const app = await createApi(parts)
-  app.addHook('onRequest', async (request, reply) => {
+  const app = await createApi(parts, async (request, reply) => {
     if (!isOwnHost(request.headers.host, address.host)) return problem(reply, 421, 'Unknown host')
     if (openPaths.has(request.url.split('?', 1)[0] ?? '')) return undefined
     if (bearsToken(request.headers.authorization, parts.token())) return undefined
@@ -49,9 +48,10 @@ export async function startAdminServer(address: TcpAddress, parts: AdminParts): 
   return listen(app, address)
 }
 
-/** Makes the admin API with all of its routes and its description, and guards nothing. */
-export async function createApi(parts: ApiParts): Promise<FastifyInstance> {
+/** Makes the admin API with all of its routes and its description. @param guard asked first, for every path. */
+export async function createApi(parts: ApiParts, guard: onRequestAsyncHookHandler): Promise<FastifyInstance> {
   const app = createServer(parts.logger)
+  app.addHook('onRequest', guard)
   app.setValidatorCompiler(createValidatorCompiler(parts.nearest))
   await describeApi(app)
   serveStatus(app, parts)

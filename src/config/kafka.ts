@@ -47,16 +47,18 @@ function brokerAddress(entry: string): string {
 }
 
 const saslNames = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const
+const switchNames = ['KAFKA_TLS', 'KAFKA_CREATE_TOPICS'] as const
 
-/** Says what is wrong with values that can be read: half a login, one for nobody, or one that everyone could listen to. */
+/** Says what is wrong with values that can be read: half a login, what is for no broker, or one that everyone could listen to. */
 export function checkKafka(values: Values, problems: Problem[]): void {
   const { KAFKA_BROKERS: brokers, KAFKA_TLS: tls, GATEPOST_ALLOW_PLAINTEXT: allowPlaintext } = values
   const isSpokenOf = (name: string) =>
     problems.some((problem) => problem.startsWith(`${name}:`) || problem.startsWith(`${name}_FILE:`))
   const given = saslNames.filter((name) => values[name] !== undefined || isSpokenOf(name))
   if (brokers === undefined) {
+    const idle = [...given, ...switchNames.filter((name) => values[name])]
     if (!isSpokenOf('KAFKA_BROKERS'))
-      problems.push(...given.map((name) => `${name}: it means nothing without KAFKA_BROKERS`))
+      problems.push(...idle.map((name) => `${name}: it means nothing without KAFKA_BROKERS`))
     return
   }
   const missing = given.length === 0 ? [] : saslNames.filter((name) => !given.includes(name))

@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
 import { eventTopics } from '../core/events.ts'
 import { parseRate, rateForm } from '../core/rates.ts'
+import type { WebhookDraft } from '../core/webhook-admin.ts'
 import {
   webhookBounds as bounds,
   webhookDefaults as defaults,
@@ -204,6 +205,50 @@ export function createWebhooksReader(context: WebhookContext): ReadWebhooks {
       )
     }
     return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'document', value: endpoints }
+  }
+}
+
+/**
+ * Makes a reader of endpoints that come by the admin API: they may say what those of the file say, but nothing is taken
+ * from the environment, nor from files.
+ */
+export function createDraftReader({ allowPlaintext }: Pick<WebhookContext, 'allowPlaintext'>) {
+  const context = { env: {}, allowPlaintext, isSecretKeySet: false }
+  return (draft: WebhookDraft & { id: string; secret: string }): DocumentResult<WebhookEndpoint> => {
+    const written = [draft.url, ...Object.values(draft.headers ?? {})]
+    if (written.some((text) => /\$\{\w+\}/.test(text))) {
+      return { kind: 'problems', problems: ['url, headers: variables in braces are for the file alone'] }
+    }
+    const parsed = readDocument('', JSON.stringify({ webhooks: [documentOf(draft)] }))
+    if (parsed.kind === 'problems') {
+      return {
+        kind: 'problems',
+        problems: parsed.problems.map((problem) => problem.replace(placeInDraft, '')),
+      }
+    }
+    const problems: string[] = []
+    const [document] = parsed.value.webhooks as [WebhookDocument]
+    const value = compileWebhook(document, context, (_path, problem) => problems.push(problem))
+    return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'document', value }
+  }
+}
+
+/** What the reader of files says of where in a file something is. */
+const placeInDraft = /^:\d+:\d+: (?:webhooks\.0[.:] ?)?/
+
+function documentOf({
+  retryPolicy,
+  rateLimit,
+  timeoutSeconds,
+  ...same
+}: WebhookDraft & { id: string; secret: string }) {
+  return {
+    ...same,
+    ...(retryPolicy && {
+      retry_policy: { max_retries: retryPolicy.maxRetries, backoff_seconds: retryPolicy.backoffSeconds },
+    }),
+    rate_limit: rateLimit,
+    timeout_seconds: timeoutSeconds,
   }
 }
 

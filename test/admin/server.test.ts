@@ -2,20 +2,16 @@ import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { createServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import {
-  type AdminParts,
-  type HttpServer,
-  type Readiness,
-  startAdminServer,
-  startStatusServer,
-} from '../../src/admin/server.ts'
+import type { HttpServer } from '../../src/admin/http.ts'
+import { type AdminParts, startAdminServer, startStatusServer } from '../../src/admin/server.ts'
+import type { Readiness } from '../../src/admin/status.ts'
 import type { Explanation } from '../../src/core/explanation.ts'
 import { CannotListen } from '../../src/core/listen.ts'
+import { adminParts, adminToken as token } from '../support/admin-api.ts'
 import { createLogLines, type LogLines } from '../support/log-lines.ts'
 import { listen } from '../support/ports.ts'
 
 const anyPort = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const
-const token = 'the-admin-token-of-this-test'
 
 let opened: AsyncDisposableStack
 let log: LogLines
@@ -23,14 +19,7 @@ let parts: AdminParts
 beforeEach(() => {
   opened = new AsyncDisposableStack()
   log = createLogLines()
-  parts = {
-    readiness: () => ({ ready: true, detail: {} }),
-    metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
-    logger: log.logger,
-    token: () => token,
-    circuits: { list: () => [], override: () => undefined },
-    explain: async () => Promise.reject(new Error('not in this test')),
-  }
+  parts = adminParts({ logger: log.logger })
 })
 afterEach(() => opened.disposeAsync())
 
@@ -246,14 +235,22 @@ describe('POST /api/explain', () => {
     ['a list', '[]', /must be object/],
     ['no method', '{"path": "/"}', /required property 'method'/],
     ['no path', '{"method": "GET"}', /required property 'path'/],
-    ['a path that is a number', '{"method": "GET", "path": 7}', /path must be string/],
+    ['a path that is a number', '{"method": "GET", "path": 7}', /^path: must be string$/],
     [
       'a setting that is misspelt',
       '{"method": "GET", "path": "/", "ask_issuer": true}',
-      /additional properties/,
+      /^the body: there is no setting "ask_issuer", did you mean "ask_issuers"\?$/,
     ],
-    ['a yes that is a text', '{"method": "GET", "path": "/", "ask_issuers": "true"}', /must be boolean/],
-    ['a header that is a number', '{"method": "GET", "path": "/", "headers": {"a": 1}}', /headers/],
+    [
+      'a yes that is a text',
+      '{"method": "GET", "path": "/", "ask_issuers": "true"}',
+      /^ask_issuers: must be boolean$/,
+    ],
+    [
+      'a header that is a number',
+      '{"method": "GET", "path": "/", "headers": {"a": 1}}',
+      /^headers\.a: must be string or array$/,
+    ],
     ['a method that is too long', `{"method": "${'G'.repeat(65)}", "path": "/"}`, /fewer|more/],
   ])('answers %s by 400 with what is wrong', async (_what, body, title) => {
     const [status, problem] = await post(body)

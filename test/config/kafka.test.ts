@@ -136,6 +136,20 @@ describe('a login', () => {
   })
 })
 
+describe('without brokers', () => {
+  test.each(['KAFKA_TLS', 'KAFKA_CREATE_TOPICS'])(
+    '%s is a mistake, and no matter where it is off',
+    (name) => {
+      expect(problems({ [name]: 'true' })).toEqual([`${name}: it means nothing without KAFKA_BROKERS`])
+      expect(problems({ [name]: 'false' })).toEqual([])
+    },
+  )
+
+  test('for they cannot be read, the one problem is theirs', () => {
+    expect(problems({ KAFKA_BROKERS: ',', KAFKA_TLS: 'true', ...login })).toHaveLength(1)
+  })
+})
+
 test('a password file is reread when it changes', async () => {
   const path = join(folder.path, 'password')
   await writeFile(path, 'first\n')

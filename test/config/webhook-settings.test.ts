@@ -64,18 +64,24 @@ describe('webhooks in the environment', () => {
     ])
   })
 
-  test('that wait in RabbitMQ need to know where it is, and a key to authenticate them', () => {
+  test('that wait in RabbitMQ need to know where it is, where they go, and a key to authenticate them', async () => {
+    await using folder = await tempFolder('webhooks')
+    const path = join(folder.path, 'webhooks.yaml')
+    await writeFile(path, 'webhooks: []\n')
+
     expect(problems({ GATEPOST_WEBHOOK_QUEUE: 'rabbitmq' })).toEqual([
+      'GATEPOST_WEBHOOK_QUEUE: rabbitmq needs GATEPOST_WEBHOOKS_FILE, the only place that says where webhooks go',
       'GATEPOST_WEBHOOK_QUEUE: rabbitmq needs AMQP_URL, or AMQP_URL_FILE',
       'GATEPOST_WEBHOOK_QUEUE: rabbitmq needs GATEPOST_SECRET_KEY, or GATEPOST_SECRET_KEY_FILE',
     ])
     expect(
       webhooks({
         GATEPOST_WEBHOOK_QUEUE: 'rabbitmq',
+        GATEPOST_WEBHOOKS_FILE: path,
         AMQP_URL: 'amqp://127.0.0.1',
         GATEPOST_SECRET_KEY: key,
-      }).queue,
-    ).toBe('rabbitmq')
+      }),
+    ).toMatchObject({ queue: 'rabbitmq', rabbit: { path, secretKey: { first: key } } })
   })
 
   test('that wait nowhere known are refused', () => {
