@@ -42,7 +42,7 @@ interface RawService {
  * Reads the services that run under some profiles, each after those that it depends on. It knows the forms that
  * docker-compose.yml uses and no others.
  * @param text the file.
- * @param env what `${NAME:-default}` is filled from.
+ * @param env what `${NAME:-default}` and `${NAME:+instead}` are filled from.
  * @throws where a service depends on one that its profiles leave out, or on itself.
  */
 export function readServices(
@@ -63,9 +63,11 @@ export function readServices(
 
 /** Fills in variables as Compose does; `$$` is a dollar sign. */
 function interpolate(text: string, env: Readonly<Record<string, string>>): string {
-  return text.replaceAll(/\$\$|\$\{(\w+):-([^}]*)\}/g, (match, name?: string, fallback = '') =>
-    match === '$$' ? '$' : env[name ?? ''] || fallback,
-  )
+  return text.replaceAll(/\$\$|\$\{(\w+):([-+])([^}]*)\}/g, (match, name = '', sign = '', word = '') => {
+    if (match === '$$') return '$'
+    const value = env[name] ?? ''
+    return sign === '-' ? value || word : value && word
+  })
 }
 
 function serviceOf(name: string, raw: RawService, active: ReadonlySet<string>): Service {

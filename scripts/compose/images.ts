@@ -74,7 +74,7 @@ const pulled: Readonly<
     programs: { prometheus: await aptCommand('prometheus', 'prometheus', progress) },
   }),
   'apache/kafka': kafka,
-  'rabbitmq': rabbitMq,
+  rabbitmq: rabbitMq,
   // There is no package of it: its files are looked at by the unit tests.
   'grafana/grafana': async () => undefined,
 }

@@ -103,14 +103,14 @@ describe('the services that the walk reads', () => {
     expect(places).toEqual(places.toSorted((one, other) => one - other))
   })
 
-  test('have their variables filled in, an unset one by its default, and a dollar sign by two', () => {
+  test('have their variables filled in, an unset one by its default, a set one by what stands in for it, and a dollar sign by two', () => {
     // Written with an escape, or it would look like a template of this file.
     const file =
-      'services: { a: { image: b:1, environment: { X: "\u0024{ONE:-1}\u0024{TWO:-2}$$", Y: "\u0024{NONE:-}" } } }'
+      'services: { a: { image: b:1, environment: { X: "\u0024{ONE:-1}\u0024{TWO:-2}$$", Y: "\u0024{NONE:-}", Z: "\u0024{TWO:+2}\u0024{NONE:+3}" } } }'
 
     const [service] = readServices(file, [], { TWO: 'two' })
 
-    expect(service?.environment).toEqual({ X: '1two$', Y: '' })
+    expect(service?.environment).toEqual({ X: '1two$', Y: '', Z: '2' })
   })
 
   test.each([
