@@ -83,7 +83,7 @@ export async function openEvents(
       random: Math.random,
       logger,
       onDrop,
-      onCounts: (counts) => count(metrics, counts),
+      onCounts: (counts) => countInto(metrics, counts),
       onRestart: () => metrics.spoolRestarts.inc(),
     })
     sinks.push(spool)
@@ -164,7 +164,8 @@ function threadJob(settings: Settings, folder: string) {
   }
 }
 
-function count(metrics: Metrics, { damaged, failures, sinks }: Counts): void {
+/** Adds what the spool has done to the metrics of sinks. */
+export function countInto(metrics: Metrics, { damaged, failures, sinks }: Counts): void {
   metrics.spoolDamaged.inc(damaged)
   metrics.spoolFailures.inc(failures)
   for (const [sink, { sent, retried, dropped, setAside }] of sinks) {

@@ -6,6 +6,7 @@ import { showAddress } from './core/listen.ts'
 import { probesOfApiKeys, probesOfCertificates, probesOfIssuer } from './probes-auth.ts'
 import { describeProtection, describeRunningCircuits } from './probes-circuits.ts'
 import { describeSinks, probesOfBrokers } from './probes-events.ts'
+import { describeWebhooks, probesOfWebhooks } from './probes-webhooks.ts'
 
 /** Lists what `gatepost check` tries under these settings. @param nowMs milliseconds since the epoch. */
 export function probesOf(settings: Settings, nowMs: number): Probe[] {
@@ -16,6 +17,7 @@ export function probesOf(settings: Settings, nowMs: number): Probe[] {
     ...probesOfApiKeys(settings, nowMs),
     ...probesOfCertificates(settings),
     ...probesOfBrokers(settings),
+    ...probesOfWebhooks(settings),
     { subject: 'gatepost', run: () => probeRunning(settings) },
   ]
 }
@@ -60,11 +62,13 @@ async function probeRunning({ admin }: Pick<Settings, 'admin'>): Promise<ProbeRe
     status,
     doors = {},
     sinks = {},
+    webhooks = {},
     circuits = {},
   } = (await response.json()) as {
     status?: string
     doors?: Record<string, { last_seen: string }>
     sinks?: Parameters<typeof describeSinks>[0]
+    webhooks?: Parameters<typeof describeWebhooks>[0]
     circuits?: Parameters<typeof describeRunningCircuits>[0]
   }
   const seen = Object.entries(doors).map(([door, { last_seen }]) => `door ${door}: last request ${last_seen}`)
@@ -72,6 +76,7 @@ async function probeRunning({ admin }: Pick<Settings, 'admin'>): Promise<ProbeRe
     `${status} on ${address}`,
     ...(seen.length > 0 ? seen : ['no door has been used yet']),
     ...describeSinks(sinks),
+    ...describeWebhooks(webhooks),
     ...describeRunningCircuits(circuits),
   ].join('\n')
   return { outcome: response.ok ? 'ok' : 'failed', detail }

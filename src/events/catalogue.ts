@@ -67,6 +67,18 @@ const circuitChanged = Type.Object(
   { additionalProperties: false },
 )
 
+const endpointDisabled = Type.Object(
+  {
+    webhook_id: text(64, 'The webhook.'),
+    url: text(2_048, 'Where it went, without query.'),
+    reason: Type.Union([Type.Literal('gone'), Type.Literal('failing')], {
+      description: 'The receiver answered 410, or nothing but failures came of it for days.',
+    }),
+    failures: Type.Integer({ minimum: 0, description: 'Attempts that failed since the last that did not.' }),
+  },
+  { additionalProperties: false },
+)
+
 const requestCompleted = Type.Object(
   {
     method: text(64, 'HTTP method.'),
@@ -122,6 +134,7 @@ export const catalogue = {
   'circuit_breaker.closed': circuitChanged,
   'circuit_breaker.half_opened': circuitChanged,
   'circuit_breaker.opened': circuitChanged,
+  'endpoint.disabled': endpointDisabled,
   'rate_limit.exceeded': rateLimitExceeded,
   'request.completed': requestCompleted,
 } as const
@@ -133,6 +146,7 @@ export const descriptions: Readonly<Record<EventType, string>> = {
   'circuit_breaker.half_opened': 'A service is being tried out by single requests.',
   'circuit_breaker.opened':
     'Requests to a service are refused: it is not answering well, or somebody said so.',
+  'endpoint.disabled': 'Nothing is delivered any more to an endpoint of webhooks.',
   'rate_limit.exceeded': 'A caller asked too often.',
   'request.completed': 'A request has ended; one for each that the observer sees, denials included.',
 }
@@ -147,6 +161,8 @@ export const occasions: Readonly<Record<EventType, string>> = {
     'When the time of an open circuit is over and a request may probe its service.',
   'circuit_breaker.opened':
     'When the failures of a service are too many, a probe fails, or an override says so.',
+  'endpoint.disabled':
+    'When a receiver answers 410, or after five days of nothing but failures; once, by the replica that saw it.',
   'rate_limit.exceeded':
     'With the first refusal of each caller and window, or with every one (GATEPOST_RATE_LIMIT_EVENTS), when the verdict is given.',
   'request.completed':
@@ -172,6 +188,12 @@ export const examples: { readonly [T in EventType]: EventData[T] } = {
     failure_count: 5,
     timeout_seconds: 60,
     cause: 'consecutive_failures',
+  },
+  'endpoint.disabled': {
+    webhook_id: 'billing',
+    url: 'https://hooks.example.com/usage',
+    reason: 'failing',
+    failures: 812,
   },
   'rate_limit.exceeded': {
     client_id: 'shop',
@@ -210,6 +232,7 @@ void ({
   'circuit_breaker.closed': true,
   'circuit_breaker.half_opened': true,
   'circuit_breaker.opened': true,
+  'endpoint.disabled': true,
   'rate_limit.exceeded': true,
   'request.completed': true,
 } satisfies Agreed)

@@ -25,6 +25,16 @@ export interface SinkGauges {
   failing: boolean
 }
 
+/** How an endpoint of webhooks stands at the moment of a scrape. */
+export interface WebhookGauges {
+  /** Deliveries that wait for it or are under way. */
+  pending: number
+  /** Of the oldest of them, in milliseconds; 0 if there is none. */
+  ageMs: number
+  isDisabled: boolean
+  circuit: CircuitState
+}
+
 /** What is read at the moment of a scrape instead of being kept up to date. */
 export interface MetricSources {
   /** Tokens in the cache. */
@@ -43,6 +53,8 @@ export interface MetricSources {
   askedTokens: () => Iterable<readonly [name: string, count: number]>
   /** How each circuit stands. */
   circuits: () => Iterable<{ service: string; state: CircuitState; unobserved: boolean }>
+  /** How each endpoint of webhooks stands. */
+  webhooks: () => Iterable<readonly [id: string, state: WebhookGauges]>
   /** State of each issuer's keys, by the issuer's short name. */
   issuers: () => Iterable<readonly [name: string, state: IssuerGauges]>
 }
@@ -144,6 +156,48 @@ export function createMetrics(sources: MetricSources) {
     registers,
     collect() {
       for (const [sink, { failing }] of sources.sinks()) this.set({ sink }, failing ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'gateway_webhook_pending_deliveries',
+    help: 'Deliveries that wait or are under way, by webhook.',
+    labelNames: ['webhook_id'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [webhook_id, { pending }] of sources.webhooks()) this.set({ webhook_id }, pending)
+    },
+  })
+  new Gauge({
+    name: 'gateway_webhook_oldest_delivery_age_seconds',
+    help: 'Age of the oldest delivery that waits, by webhook; 0 where none does.',
+    labelNames: ['webhook_id'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [webhook_id, { ageMs }] of sources.webhooks()) this.set({ webhook_id }, ageMs / 1_000)
+    },
+  })
+  new Gauge({
+    name: 'gateway_webhook_disabled',
+    help: 'Whether a webhook was disabled (1) because it failed for long or answered 410, or not (0).',
+    labelNames: ['webhook_id'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [webhook_id, { isDisabled }] of sources.webhooks())
+        this.set({ webhook_id }, isDisabled ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'gateway_webhook_circuit_state',
+    help: 'State of the circuit, by webhook: 0 closed, 1 open, 2 half open.',
+    labelNames: ['webhook_id'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [webhook_id, { circuit }] of sources.webhooks())
+        this.set({ webhook_id }, circuitStates[circuit])
     },
   })
   new Gauge({
@@ -366,6 +420,18 @@ export function createMetrics(sources: MetricSources) {
     spoolRestarts: new Counter({
       name: 'gateway_spool_restarts_total',
       help: 'Times that the thread of the spool died and was started again.',
+      registers,
+    }),
+    webhookAttempts: new Counter({
+      name: 'gateway_webhook_attempts_total',
+      help: 'Attempts to deliver, by webhook and result (delivered, retry, failed or gone).',
+      labelNames: ['webhook_id', 'result'],
+      registers,
+    }),
+    webhooksDropped: new Counter({
+      name: 'gateway_webhook_dropped_total',
+      help: 'Deliveries given up without having failed, by webhook: no room, or its endpoint went or was disabled.',
+      labelNames: ['webhook_id'],
       registers,
     }),
     eventsDropped: new Counter({
