@@ -59,6 +59,7 @@ export const objects: Readonly<Record<string, Schema>> = {
   match: member(itemsOf(schema, 'routes'), 'match'),
   auth: longForm(member(itemsOf(schema, 'routes'), 'auth')),
   limit: itemsOf(itemsOf(schema, 'routes'), 'rate_limits'),
+  circuit: longForm(member(itemsOf(schema, 'routes'), 'circuit')),
   plan: member(itemsOf(itemsOf(schema, 'routes'), 'rate_limits'), 'plan'),
 }
 

@@ -40,17 +40,24 @@ export interface Bus {
 /** The name under which the bus itself counts what it drops. */
 const busName = 'bus'
 
+/** The most events that are handed over at once: verdicts have their turn before the next ones. */
+const maxHandedOver = 1_000
+
 /**
  * Makes the bus. Publishing appends to a bounded buffer and nothing more: envelopes are made, and sinks called, after
- * the verdict is on its way. Without sinks nothing is kept.
+ * the verdict is on its way, for at most 1,000 events at a time. Without sinks nothing is kept.
  */
 export function createBus(parts: BusParts): Bus {
   const { sinks, capacity, newId, defer, onPublished, onDrop, choose = always, redactor = unredacted } = parts
-  let waiting: Happening[] = []
+  const waiting: Happening[] = []
 
-  function flush(): void {
-    const batch = waiting
-    waiting = []
+  function handOverSome(): void {
+    const batch = waiting.splice(0, maxHandedOver)
+    if (waiting.length > 0) defer(handOverSome)
+    handOver(batch)
+  }
+
+  function handOver(batch: readonly Happening[]): void {
     if (batch.length === 0) return
     const redact = redactor()
     const events = batch.map((happening) => envelope(happening, redact, newId()))
@@ -70,10 +77,10 @@ export function createBus(parts: BusParts): Bus {
         return
       }
       waiting.push(happening)
-      if (waiting.length === 1) defer(flush)
+      if (waiting.length === 1) defer(handOverSome)
     },
 
-    flush,
+    flush: () => handOver(waiting.splice(0)),
   }
 }
 

@@ -167,6 +167,33 @@ test('a flush hands over what waits, and the deferred hand-over then has nothing
   expect(sink.batches.map((batch) => batch.length)).toEqual([1])
 })
 
+test('a thousand are handed over at a time, so that others have their turn between, and all come in order', () => {
+  const sink = keepingSink()
+  const { bus, runDeferred } = openBus([sink], 10_000)
+  for (let at = 0; at < 2_500; at++) bus.publish({ ...refusal, requestId: `${at}` })
+
+  runDeferred()
+  bus.publish({ ...refusal, requestId: '2500' })
+  const depth = bus.depth
+  for (let turn = 0; turn < 3; turn++) runDeferred()
+
+  expect(depth).toBe(1_501)
+  expect(sink.batches.map(({ length }) => length)).toEqual([1_000, 1_000, 501])
+  expect(sink.batches.flat().map(({ request_id }) => Number(request_id))).toEqual(
+    Array.from({ length: 2_501 }, (_, at) => at),
+  )
+})
+
+test('a flush hands over everything, however much it is', () => {
+  const sink = keepingSink()
+  const { bus } = openBus([sink], 10_000)
+  for (let at = 0; at < 2_500; at++) bus.publish(refusal)
+
+  bus.flush()
+
+  expect([bus.depth, sink.batches.flat().length]).toEqual([0, 2_500])
+})
+
 test('without sinks events are counted and nothing is kept', () => {
   const { bus, published, dropped, deferred } = openBus([], 1)
 

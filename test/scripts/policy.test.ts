@@ -64,7 +64,7 @@ describe('the example', () => {
   test('is a policy without problems, by itself', () => {
     expect(readExample(example)).toMatchObject({
       kind: 'document',
-      value: { routes: { routes: { length: 6 } } },
+      value: { routes: { routes: { length: 7 } } },
     })
   })
 
@@ -72,7 +72,7 @@ describe('the example', () => {
     expect(readExample(example.replace('algorithm: fixed-window', 'algorithm: leaky'))).toEqual({
       kind: 'problems',
       problems: [
-        expect.stringMatching(/^policy\.yaml:\d+:\d+: routes\.1\.rate_limits\.0\.algorithm: must be/),
+        expect.stringMatching(/^policy\.yaml:\d+:\d+: routes\.2\.rate_limits\.0\.algorithm: must be/),
       ],
     })
   })

@@ -83,6 +83,8 @@ export function startKeeper(parts: KeeperParts): Keeper {
       }),
     )
   }
+  // What an earlier process has left is known before a broker has answered, or has not.
+  reporter.changed()
 
   function lose(losses: Losses, reason: string): void {
     for (const reader of readers) {

@@ -367,6 +367,8 @@ function configure(database: Database.Database, sync: LogOptions['sync'], walByt
   if (mode !== 'wal') throw new DamagedLog(`SQLite keeps no write-ahead log here, but "${mode}"`)
   database.pragma(`synchronous = ${sync}`)
   database.pragma(`wal_autocheckpoint = ${Math.floor(walBytes / 2 / pageBytes)}`)
+  // What one large transaction took beyond that is given back after it.
+  database.pragma(`journal_size_limit = ${walBytes}`)
 }
 
 /** Makes sure that the tables are there and sound, and the readers those that are wanted. @returns the last position. */
@@ -389,13 +391,22 @@ function migrate(database: Database.Database, readers: readonly string[]): numbe
     .immediate()
 }
 
-/** Gives unused room back to the file system, where that is more than half of the file. */
+/** In pages: half of the least that the write-ahead log may take. */
+const giveBackStep = 32
+
+/**
+ * Gives unused room back to the file system, where that is more than half of the file. In steps, for each page that goes
+ * passes through the write-ahead log, which would become as large as the file was.
+ */
 function giveBack(database: Database.Database): void {
-  const pages = Number(database.pragma('page_count', { simple: true }))
-  const free = Number(database.pragma('freelist_count', { simple: true }))
-  if (free * 2 < pages) return
+  const count = (of: 'page_count' | 'freelist_count') => Number(database.pragma(of, { simple: true }))
+  let free = count('freelist_count')
+  if (free * 2 < count('page_count')) return
   try {
-    database.pragma('incremental_vacuum')
+    for (let before = free + 1; free > 0 && free < before; free = count('freelist_count')) {
+      before = free
+      database.pragma(`incremental_vacuum(${giveBackStep})`)
+    }
   } catch (error) {
     // It takes some room to make room; where there is none, the pages serve for what comes.
     if (!isPassing(error)) throw error

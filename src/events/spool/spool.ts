@@ -159,6 +159,8 @@ class ThreadedSpool implements Spool {
       case 'unusable':
         this.#firstStart.reject(cannotKeep(message.why))
         logger.error({ why: message.why }, 'spool cannot be opened')
+        // Whatever it has begun beside: only its end lets the next one be started.
+        void thread.terminate()
         break
       case 'committed':
         this.#deaths = 0

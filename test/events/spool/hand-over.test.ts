@@ -110,6 +110,19 @@ test('sends to the next what the one before had not answered, in the same order'
   expect(numbers()).toEqual([2, 3])
 })
 
+test('sends as much to the next, however much the one before had not answered', () => {
+  const kilobyte = `"${'x'.repeat(1_022)}"`
+  connect()
+  for (let at = 0; at < 8 * 1_024; at++) add(kilobyte)
+  const first = sent.splice(0)
+
+  handOver.disconnect()
+  connect()
+
+  expect(first.length).toBeGreaterThan(1)
+  expect(sent).toEqual(first)
+})
+
 test('at the end sends everything, and gives up what nobody has committed', () => {
   const kilobyte = `"${'x'.repeat(1_022)}"`
   for (let at = 0; at < 8 * 1_024; at++) add(kilobyte)

@@ -266,6 +266,21 @@ describe('the numbers', () => {
     await end()
   })
 
+  test('tell what an earlier process has left, though no broker answers and nothing comes', async () => {
+    kafka.answer = () => Promise.reject(refused)
+    start()
+    commitIds('a', 'b')
+    await end()
+    numbers = undefined
+    const { promise: never } = Promise.withResolvers<never>()
+    kafka.answer = () => never
+
+    start({ readers: [{ kind: 'broker', broker: kafka }] })
+    await clock.advance(100)
+
+    expect(numbers).toMatchObject({ sinks: { kafka: { queued: 2, oldestAtMs: expect.any(Number) } } })
+  })
+
   test('come at most ten times a second', async () => {
     let told = 0
     start({
@@ -324,6 +339,33 @@ describe('a full disk', () => {
     expect(before).toBeLessThan(100)
     expect(committed).toEqual(sentIds.map((id) => Number(id) + 1))
     expect(kafka.delivered).toEqual(sentIds)
+    await end()
+  })
+
+  test('is no end while the file itself has room: what the write-ahead log holds moves there', async () => {
+    await using disk = await mountSmallDisk('4m')
+    const parts: Partial<KeeperParts> = { folder: disk.path, readers: [{ kind: 'broker', broker: kafka }] }
+    kafka.answer = () => Promise.reject(refused)
+    start(parts)
+    for (let at = 0; at < 240; at++) commit(batchOf(makeEvent(undefined, `${at}`, 9_000)))
+    let handOversLeft = 2
+    kafka.answer = async () => {
+      handOversLeft -= 1
+      if (handOversLeft < 0) throw refused
+      return []
+    }
+    await clock.advance(30_000)
+    await end()
+    start(parts)
+    for (let at = 0; at < 3; at++) commit(batchOf(makeEvent(undefined, `before ${at}`, 9_000)))
+    disk.fill()
+
+    for (let at = 0; at < 5; at++) commit(batchOf(makeEvent(undefined, `late ${at}`, 9_000)))
+    await clock.advance(10_000)
+
+    expect(handOversLeft).toBeLessThan(0)
+    expect(numbers?.failures).toBeGreaterThan(0)
+    expect(committed.length).toBe(lastNumber)
     await end()
   })
 
@@ -466,6 +508,19 @@ describe('a reader that works in the transaction', () => {
 
     expect(seen).toEqual(['a', 'a', 'b'])
     expect(kafka.delivered).toEqual(['a', 'b'])
+    await end()
+  })
+
+  test('passes over batches of nothing that it wants', async () => {
+    start({ readers: [{ ...webhooks, wants: (types) => 'auth.failed' in types }] })
+
+    commit(batchOf(makeEvent('request.completed', 'a')))
+    commit(batchOf(makeEvent('auth.failed', 'b')))
+    await until(() => seen.length === 1)
+    await clock.advance(100)
+
+    expect(seen).toEqual(['b'])
+    expect(numbers?.sinks['webhooks']).toMatchObject({ queued: 0 })
     await end()
   })
 

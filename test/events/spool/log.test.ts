@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import Database from 'better-sqlite3'
@@ -270,6 +270,32 @@ describe('the bound', () => {
 
     expect(statSync(path).size).toBeLessThan(full / 4)
   })
+
+  test('holds while room is given back, which passes through the write-ahead log', () => {
+    const much = 64 * 1024 * 1024
+    reopen({ maxBytes: much, readers: ['kafka'] })
+    for (let at = 0; at < 300; at++) log.append(large(), atMs)
+    while (read().length > 0);
+
+    reopen({ maxBytes: much, readers: ['kafka'] })
+
+    expect(statSync(`${path}-wal`).size).toBeLessThan(much / 8)
+    expect(log.bytes).toBeLessThan(much / 8)
+  })
+
+  test('holds again after a transaction that was larger than the write-ahead log is to be', () => {
+    log.prepare((database) => {
+      database.exec('CREATE TABLE mine (text TEXT) STRICT')
+      database.prepare('INSERT INTO mine VALUES (?)').run('x'.repeat(8 * 1024 * 1024))
+      database.exec('DROP TABLE mine')
+    })
+    const before = statSync(`${path}-wal`).size
+
+    for (let at = 0; at < 20; at++) log.append(large(), atMs)
+
+    expect(before).toBeGreaterThan(maxBytes)
+    expect(bytesOnDisk() - statSync(path).size).toBeLessThanOrEqual(maxBytes / 2)
+  })
 })
 
 describe('events that were refused', () => {
@@ -342,6 +368,34 @@ describe('a step', () => {
     reopen(steps)
     expect(rowsOf('seen')).toEqual([])
   })
+})
+
+test.each([
+  ['normal', 1],
+  ['full', 2],
+] as const)('a commit is synchronous as is asked for: %s', (sync, level) => {
+  reopen({ sync })
+
+  let found: unknown
+  log.prepare((database) => {
+    found = database.pragma('synchronous', { simple: true })
+  })
+
+  expect(found).toBe(level)
+})
+
+test('no memory is shared by way of a file: a full disk could take its pages away', () => {
+  log.append(batchOfIds('a'), atMs)
+
+  expect([existsSync(`${path}-wal`), existsSync(`${path}-shm`)]).toEqual([true, false])
+})
+
+test('what would be lost with the log is what waits, without what a reader has in hand', () => {
+  for (const id of ['a', 'b', 'c']) log.append(batchOfIds(id), atMs)
+
+  log.take('kafka', { maxEvents: 1, maxCharacters: 1e6 })
+
+  expect(log.unread).toEqual(new Map([['kafka', { 'request.completed': 2 }]]))
 })
 
 test('nobody else may read the file', () => {

@@ -273,6 +273,27 @@ describe('with a thread that', () => {
     expect([before, second?.batches.length]).toEqual([0, 1])
   })
 
+  test('cannot have the log any more is ended, and the next one is started', async () => {
+    const spool = await openFake()
+    threads[0]?.exit(1)
+    await clock.advance(100)
+    spool.write([makeEvent()])
+
+    threads[1]?.say({ kind: 'unusable', why: 'too many files are open' })
+    const isEnded = threads[1]?.terminated
+    threads[1]?.exit(1)
+    await clock.advance(200)
+    threads[2]?.say({ kind: 'ready' })
+
+    expect([isEnded, threads[2]?.batches.length]).toEqual([true, 1])
+    expect(lines.lines).toContainEqual(
+      expect.objectContaining({
+        message: 'spool cannot be opened',
+        fields: { why: 'too many files are open' },
+      }),
+    )
+  })
+
   test('dies again and again is started ever more rarely, until a batch gets through', async () => {
     await openFake()
     const started: number[] = []

@@ -160,6 +160,19 @@ describe('a damaged file', () => {
     expect(readFileSync(join(folder.path, damagedFiles()[1] ?? ''), 'utf8')).toMatch(/^3 is no database/)
   })
 
+  test('goes with what belongs to it', () => {
+    const earlier = ['1', '2'].map((day) => `spool-corrupt-2029010${day}T000000000Z.db`)
+    for (const name of earlier.flatMap((name) => [name, `${name}-wal`]))
+      writeFileSync(join(folder.path, name), '')
+    writeFileSync(file(), 'no database, and long enough to be looked at'.repeat(50))
+
+    store.start()
+
+    const [oldest = '', newer] = earlier
+    expect(damagedFiles()).toEqual([newer, 'spool-corrupt-20300101T000000000Z.db'])
+    expect(readdirSync(folder.path).filter((name) => name.startsWith(oldest))).toEqual([])
+  })
+
   test('each fresh log is told of before anybody works with it', () => {
     writeFileSync(file(), 'no database, and long enough to be looked at'.repeat(50))
 
