@@ -159,12 +159,7 @@ export function serveCircuits(app: FastifyInstance, circuits: AdminCircuits): vo
       if (typeof order === 'string') return problem(reply, 400, order)
       const view = circuits.override(service, order)
       if (view) return showCircuit(view)
-      const known = circuits.list().map((circuit) => circuit.service)
-      return problem(
-        reply,
-        404,
-        `There is no circuit ${JSON.stringify(service)}; there are: ${known.join(', ') || 'none'}`,
-      )
+      return problem(reply, 404, `There is no circuit ${JSON.stringify(service)}; ${known(circuits.list())}`)
     },
   )
 }
@@ -214,4 +209,14 @@ export function showCircuit(view: CircuitView) {
       probe_interval_ms: spec.probeIntervalMs,
     },
   }
+}
+
+/** The most services that an answer lists. */
+const maxListed = 20
+
+function known(views: readonly CircuitView[]): string {
+  if (views.length === 0) return 'there are none'
+  const more = views.length - maxListed
+  const names = views.slice(0, maxListed).map(({ service }) => service)
+  return `there are: ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

@@ -18,9 +18,12 @@ const serverOptions = {
   bodyLimit: 64 * 1024,
 } as const
 
+// The names of services have up to 128 characters, each of which may take nine in a URL.
+const routerOptions = { maxParamLength: 1_152 }
+
 /** Makes a server without any route: it answers what it does not know, and its own faults, with problems. */
 export function createServer(logger: Logger): FastifyInstance {
-  const app = fastify({ ...serverOptions, logger: false, forceCloseConnections: true })
+  const app = fastify({ ...serverOptions, routerOptions, logger: false, forceCloseConnections: true })
   // The schemas of answers describe; a test holds the answers against them.
   app.setSerializerCompiler(() => JSON.stringify)
   app.setNotFoundHandler((_request, reply) => problem(reply, 404, 'Not found'))

@@ -101,3 +101,21 @@ describe('POST /api/circuits/{service}', () => {
     ])
   })
 })
+
+test('a service with the longest name that a policy allows is found, whatever it is spelt with', async () => {
+  const service = 'ü'.repeat(128)
+  views = [circuitView({ service })]
+
+  const reply = await api.ask('POST', `/api/circuits/${encodeURIComponent(service)}`, { override: 'none' })
+
+  expect(reply.status).toBe(200)
+})
+
+test('an unknown service is answered with some that there are', async () => {
+  views = Array.from({ length: 25 }, (_, at) => circuitView({ service: `s${at}` }))
+
+  const reply = await api.ask('POST', '/api/circuits/nobody', { override: 'none' })
+
+  expect(reply.status).toBe(404)
+  expect(JSON.stringify(reply.body)).toContain('s18, s19 and 5 more')
+})
