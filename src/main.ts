@@ -6,7 +6,7 @@ import { type Invocation, type Options, parseArguments } from './cli/arguments.t
 import { type Probe, runChecks } from './cli/check.ts'
 import { circuitsCommand } from './cli/circuits.ts'
 import { eventsCommand } from './cli/events.ts'
-import { explainCommand } from './cli/explain.ts'
+import { type Answered, explainCommand } from './cli/explain.ts'
 import { helpText } from './cli/help.ts'
 import { newKey } from './cli/keys.ts'
 import { lintCommand } from './cli/lint.ts'
@@ -18,6 +18,7 @@ import { readSettings, type Settings } from './config/settings.ts'
 import { describeVariables } from './config/variables.ts'
 import { CannotStart } from './core/cannot-start.ts'
 import { exitCodes } from './core/exit-codes.ts'
+import type { ExplainRequest } from './core/explain-request.ts'
 import { showAddress } from './core/listen.ts'
 import { asyncApiText } from './events/asyncapi.ts'
 import { describeEvents } from './events/catalogue-entries.ts'
@@ -58,13 +59,12 @@ async function run(invocation: Extract<Invocation, { kind: 'run' }>): Promise<nu
   if (command === 'lint') return lintFiles(operands, options)
   if (command === 'webhooks' || command === 'circuits') return manage(invocation)
   if (command === 'deliver') return deliver(options)
+  if (command === 'explain') return explain(operands, options)
   const read = readSettings(process.env)
   if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
   switch (command) {
     case 'serve':
       return serve(read.settings)
-    case 'explain':
-      return explainFor(read.settings, operands, options)
     case 'check':
       return runChecks(probesFor(read.settings, options), (text) => process.stdout.write(text))
   }
@@ -125,33 +125,37 @@ async function manage({
 }
 
 /** Asks the Gatepost that runs on the admin address; where none does, the configuration alone answers. */
-async function explainFor(
-  settings: Settings,
-  operands: readonly string[],
-  options: Options,
-): Promise<number> {
-  const surroundings = {
-    clock: systemClock,
-    monotonicMs: () => performance.now(),
-    loggers: createLoggers({ ...settings.log, level: 'silent' }),
-  }
+async function explain(operands: readonly string[], options: Options): Promise<number> {
   const explaining = explainCommand(operands, options, {
     async ask(request) {
-      const { admin, dataDir } = settings
-      const running = await askRunning({ admin, dataDir }, request)
-      if (running)
-        return { explanation: running, by: `says the gatepost that runs on ${showAddress(admin.address)}` }
-      const explanation = await explainOffline(settings, surroundings, request)
-      return {
-        explanation,
-        by: 'from the configuration alone: no gatepost runs on the admin address, counters are as new',
-      }
+      const read = readAdminSettings(process.env)
+      // Whatever else is wrong is told together with that.
+      if (read.kind === 'problems') return explainAlone(request)
+      const running = await askRunning(read.settings, request)
+      if (!running) return explainAlone(request)
+      const address = showAddress(read.settings.admin.address)
+      return { explanation: running, by: `says the gatepost that runs on ${address}` }
     },
     answer,
     complain: (text) => process.stderr.write(text),
     colour: process.stdout.isTTY === true && !process.env['NO_COLOR'],
   })
   return explaining.catch(unlessCannotStart)
+}
+
+/** Answers by the environment of this process, which must then be whole. */
+async function explainAlone(request: ExplainRequest): Promise<Answered | number> {
+  const read = readSettings(process.env)
+  if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
+  const surroundings = {
+    clock: systemClock,
+    monotonicMs: () => performance.now(),
+    loggers: createLoggers({ ...read.settings.log, level: 'silent' }),
+  }
+  return {
+    explanation: await explainOffline(read.settings, surroundings, request),
+    by: 'from the configuration alone: no gatepost runs on the admin address, counters are as new',
+  }
 }
 
 function unlessCannotStart(error: unknown): number {

@@ -3,8 +3,9 @@
  *
  *     KAFKA_BROKERS=localhost:9092 node examples/kafka/consumer.ts
  *
- * It understands the KAFKA_… variables that Gatepost does, and takes topics as arguments. Consumers of the same group
- * share the partitions; the group begins with the oldest event and goes on where it was.
+ * It understands the KAFKA_… variables that Gatepost does, and takes topics as arguments; without any, it reads those of
+ * Gatepost's that are there when it starts. Consumers of the same group share the partitions; the group begins with the
+ * oldest event and goes on where it was.
  */
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
 
@@ -16,9 +17,6 @@ const {
   KAFKA_SASL_USERNAME: username,
   KAFKA_SASL_PASSWORD: password,
 } = process.env
-
-/** Every topic of Gatepost's, or those that are named. */
-const topics = process.argv.length > 2 ? process.argv.slice(2) : [/^gateway\./]
 
 /** Events may come twice, soon after one another: after a lost connection, for one. */
 const remembered = 10_000
@@ -37,6 +35,13 @@ const kafka = new Kafka({
   ...(mechanism && { sasl: { mechanism, username, password } as SASLOptions }),
   logLevel: logLevel.ERROR,
 })
+const topics = process.argv.length > 2 ? process.argv.slice(2) : await topicsThere()
+if (topics.length === 0) {
+  console.error(
+    'none of the topics is there yet: Gatepost makes them with its first event (KAFKA_CREATE_TOPICS=true)',
+  )
+  process.exit(1)
+}
 const consumer = kafka.consumer({ groupId })
 await consumer.connect()
 await consumer.subscribe({ topics, fromBeginning: true })
@@ -54,3 +59,11 @@ await consumer.run({
     if (seen.size > remembered && oldest !== undefined) seen.delete(oldest)
   },
 })
+
+async function topicsThere(): Promise<string[]> {
+  const admin = kafka.admin()
+  await admin.connect()
+  const there = await admin.listTopics()
+  await admin.disconnect()
+  return there.filter((name) => name.startsWith('gateway.'))
+}

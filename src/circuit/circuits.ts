@@ -237,7 +237,7 @@ export function createCircuits(parts: CircuitsParts): CircuitSet {
       if (!entry) return undefined
       const nowMs = clock.now()
       // Whether or not it changes what requests meet: somebody will ask who it was.
-      logger.info({ service, ...order }, 'circuit override ordered')
+      logger.info({ service, ...fieldsOf(order) }, 'circuit override ordered')
       if (order.override === 'none') {
         if (entry.override) moveOn(entry, nowMs)
         return viewOf(entry, nowMs)
@@ -294,6 +294,12 @@ function stateOf({ override, machine }: Entry): CircuitState {
 }
 
 /** Makes what tells of changes: to the history, the log, and as events. */
+function fieldsOf(order: OverrideOrder) {
+  if (order.override === 'none') return order
+  const { forMs, ...said } = order
+  return { ...said, for_ms: forMs }
+}
+
 function createTeller({ publish, logger, replica }: CircuitsParts) {
   return (entry: Entry, nowMs: number, cause: CircuitCause): void => {
     const state = stateOf(entry)

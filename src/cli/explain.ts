@@ -12,7 +12,8 @@ export interface Answered {
 
 /** What the command needs of its surroundings. */
 export interface ExplainCommandParts {
-  ask: (request: ExplainRequest) => Promise<Answered>
+  /** Or gives the exit code, where nobody can answer and why has been said. */
+  ask: (request: ExplainRequest) => Promise<Answered | number>
   answer: (text: string) => void
   complain: (text: string) => void
   /** Whether the answer goes to a terminal that wants colours. */
@@ -33,7 +34,9 @@ export async function explainCommand(
     complain(`${request}. Try gatepost explain --help\n`)
     return exitCodes.usage
   }
-  const { explanation, by } = await ask(request)
+  const answered = await ask(request)
+  if (typeof answered === 'number') return answered
+  const { explanation, by } = answered
   answer(
     options['json']
       ? `${JSON.stringify({ by, ...explanation }, null, 2)}\n`

@@ -79,7 +79,7 @@ export const variables = {
     parse: parse.text,
     default: './.gatepost',
     meaning:
-      'What Gatepost keeps on disk: a generated admin token, the last good keys of each issuer, and events that are not yet delivered. One process at a time.',
+      'What Gatepost keeps on disk: a generated admin token, the last good keys of each issuer, events that are not yet delivered, and webhooks with their deliveries. One process at a time.',
   },
   GATEPOST_DRAIN_DELAY: {
     parse: parse.durationMs(0, hour),
@@ -151,13 +151,13 @@ export const variables = {
     parse: circuitText,
     default: 'none',
     meaning:
-      'When requests to a service are refused because it is not answering well: `none`, or settings such as `failures=5,window=30s,failure_rate=0.5,min_requests=20,slow=2s,slow_rate=0.8,open=60s,max_open=10m`, on routes that name a service. See `docs/circuits.md`.',
+      'When requests to a service are refused because it is not answering well: `none`, or settings such as `failures=5,window=30s,failure_rate=0.5,min_requests=20,slow=2s,slow_rate=0.8,open=60s,max_open=10m`, on routes that name a service. See [docs/circuits.md](docs/circuits.md).',
   },
   GATEPOST_SHADOW: {
     parse: parse.choices(...shadowParts),
     default: '',
     meaning:
-      'Parts that only report what they would refuse: `auth`, `rate_limit`, `circuit`, by commas. See `docs/shadow.md`.',
+      'Parts that only report what they would refuse: `auth`, `rate_limit`, `circuit`, by commas. See [docs/shadow.md](docs/shadow.md).',
   },
   GATEPOST_SHADOW_HEADER: {
     parse: parse.boolean,
@@ -197,7 +197,7 @@ export const variables = {
     parse: parse.sizeBytes(4 * mebibyte, 1_024 ** 2 * mebibyte),
     default: '256MiB',
     meaning:
-      'The most that events for Kafka and RabbitMQ take on disk, in `$GATEPOST_DATA_DIR`, until they are delivered. Past it the oldest are dropped and counted.',
+      'The most that events for Kafka, RabbitMQ and webhooks take on disk, in `$GATEPOST_DATA_DIR`, until they are delivered. Past it the oldest are dropped and counted.',
   },
   GATEPOST_SPOOL_SYNC: {
     parse: parse.choice('normal', 'full'),
@@ -263,7 +263,7 @@ export const variables = {
     parse: secretKey,
     secret: true,
     meaning:
-      'Key from which the keys of hashes in events are derived: 32 random bytes, as `openssl rand -base64 32` makes them. The same for all replicas.',
+      'Key from which others are derived: for hashes in events, for the secrets of webhooks on disk and for webhooks in RabbitMQ. 32 random bytes, as `openssl rand -base64 32` makes them; the same for all replicas.',
   },
   AUTH0_DOMAIN: {
     parse: parse.origin,
@@ -360,7 +360,8 @@ export const variables = {
   LOG_LEVEL: {
     parse: parse.choice('debug', 'info', 'warn', 'error', 'silent'),
     default: 'info',
-    meaning: 'Least level of log lines on stderr. `debug` writes a line for each decision.',
+    meaning:
+      'Least level of log lines on stderr: `debug`, `info`, `warn`, `error` or `silent`. `debug` writes a line for each decision.',
   },
   LOG_FORMAT: {
     parse: parse.choice('json', 'ecs', 'pretty'),

@@ -183,7 +183,10 @@ describe('an override', () => {
     circuits.override('users', { override: 'none' })
 
     expect(log.lines).toMatchObject([
-      { level: 'info', fields: { service: 'users', override: 'closed', reason: 'a release', forMs: 60_000 } },
+      {
+        level: 'info',
+        fields: { service: 'users', override: 'closed', reason: 'a release', for_ms: 60_000 },
+      },
       { level: 'info', fields: { service: 'users', override: 'none' } },
     ])
   })

@@ -105,6 +105,17 @@ describe('asks the gatepost that runs', () => {
     expect(stdout).toContain('✓ scopes    holds read:users')
   })
 
+  test('and needs no more than its address and its token', async () => {
+    const { code, stdout } = await runGatepost(
+      ['explain', 'GET', '/scoped'],
+      { GATEPOST_ADMIN_ADDRESS: running.adminAddress, GATEPOST_ADMIN_TOKEN: adminToken },
+      folder.path,
+    )
+
+    expect(code).toBe(0)
+    expect(stdout).toContain(`says the gatepost that runs on ${running.adminAddress}`)
+  })
+
   test.each([
     ['a denial for want of a credential', ['GET', '/scoped'], 'missing_token'],
     ['a method that is not offered', ['PUT', '/scoped'], 'method_not_allowed'],
@@ -257,8 +268,9 @@ describe('is refused', () => {
     },
   )
 
-  test('with 78 and every problem where the configuration has some', async () => {
+  test('with 78 and every problem where the configuration must answer and has some', async () => {
     const { code, stdout, stderr } = await explain(['GET', '/'], {
+      GATEPOST_ADMIN_ADDRESS: `127.0.0.1:${await freePort()}`,
       GATEPOST_POLICY: 'routes: [{nam: a}]',
       LOG_LEVEL: 'loud',
     })
