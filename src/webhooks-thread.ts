@@ -85,6 +85,7 @@ export function createWebhooks(job: WebhooksJob, logger: Logger): StepReader {
     name: reader,
     prepare: (database) => webhooks.prepare(database),
     wants: (types) => webhooks.wants(Object.keys(types)),
+    maxEvents: () => webhooks.maxEvents,
     step: (events) => webhooks.step(events),
     onStepped: () => webhooks.onStepped(),
     start: (work) => webhooks.start(work),

@@ -74,7 +74,8 @@ interface Settled {
   /** The lane's own, of the file that its delivery is in. */
   underWay: Set<number>
   settlement: Settlement
-  written: () => void
+  /** Told whether it is on disk. */
+  tell: (isWritten: boolean) => void
 }
 
 interface Batch {
@@ -162,7 +163,7 @@ export class Deliverer {
 
   /** The tables are new and empty: what is under way was of others, and is not written down. */
   reset(): void {
-    this.#batch.settlements = []
+    for (const { tell } of this.#batch.settlements.splice(0)) tell(false)
     for (const lane of this.#lanes.values()) lane.underWay = new Set()
   }
 
@@ -266,12 +267,19 @@ export class Deliverer {
   /** @returns whether its end is on disk. It never rejects. */
   async #attempt(lane: Lane, row: Waiting, isTest: boolean): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>()
-    const { underWay } = lane
+    const { underWay, target } = lane
     const attempt = this.#exchange(lane, row).then(
       (result) => {
-        if (lane.underWay !== underWay) return resolve(false)
-        const settlement = this.#settle(lane, row, isTest, result)
-        this.#batch.settlements.push({ lane, underWay, settlement, written: () => resolve(true) })
+        if (lane.underWay !== underWay) {
+          resolve(false)
+          this.#parts.defer(() => this.#pumpCrowded())
+          return
+        }
+        // What an address that was in force says is nothing against the one that is, nor against one that is gone.
+        const isCurrent = this.#isCurrent(lane) && lane.target.endpoint.url === target.endpoint.url
+        if (!isTest && isCurrent) this.#learn(lane, result, this.#parts.clock.now())
+        const settlement = this.#settle(lane, row, isTest, result, target)
+        this.#batch.settlements.push({ lane, underWay, settlement, tell: resolve })
         this.#flushSoon()
       },
       () => {
@@ -297,13 +305,12 @@ export class Deliverer {
     }
   }
 
-  /** Decides what becomes of a delivery and of its endpoint. */
-  #settle(lane: Lane, row: Waiting, isTest: boolean, result: AttemptResult): Settlement {
+  /** Decides what becomes of a delivery. @param sentTo its endpoint as it was when the attempt was made. */
+  #settle(lane: Lane, row: Waiting, isTest: boolean, result: AttemptResult, sentTo: Target): Settlement {
     const nowMs = this.#parts.clock.now()
     this.#parts.onAttempt(lane.id, result.kind)
-    if (!isTest) this.#learn(lane, result, nowMs)
     const fate = isTest ? fateOfTest(result) : this.#fateOf(lane, row, result, nowMs)
-    return { ...fate, delivery: row.number, atMs: nowMs, attempt: attemptRow(result, nowMs, lane.target) }
+    return { ...fate, delivery: row.number, atMs: nowMs, attempt: attemptRow(result, nowMs, sentTo) }
   }
 
   /** Learns for the endpoint what an attempt says of it. */
@@ -378,14 +385,14 @@ export class Deliverer {
     this.#batch = newBatch()
     for (const [id, count] of written.value) if (count > 0) this.#parts.onDropped(id, count)
     const lanes = new Set(settlements.map(({ lane }) => lane))
-    for (const { underWay, settlement, written: tell } of settlements) {
+    for (const { underWay, settlement, tell } of settlements) {
       underWay.delete(settlement.delivery)
-      tell()
+      tell(true)
     }
     this.#parts.onChange()
-    for (const lane of [...lanes, ...this.#takeCrowded()]) {
-      if (this.#lanes.get(lane.id) === lane) this.#pump(lane)
-    }
+    // Those that have waited for room come before those that have just had it.
+    this.#pumpCrowded()
+    for (const lane of lanes) if (this.#isCurrent(lane)) this.#pump(lane)
   }
 
   #write(
@@ -394,18 +401,26 @@ export class Deliverer {
     endedLanes: ReadonlySet<Lane>,
   ): [id: string, dropped: number][] {
     for (const { settlement } of settlements) tables.settle(settlement)
-    for (const { id, health } of new Set(settlements.map(({ lane }) => lane)))
-      tables.saveHealth(id, healthRow(health))
+    for (const lane of new Set(settlements.map((settled) => settled.lane)))
+      if (this.#isCurrent(lane)) tables.saveHealth(lane.id, healthRow(lane.health))
     const atMs = this.#parts.clock.now()
     return [...endedLanes]
       .filter(({ target }) => target.condition === 'disabled')
       .map(({ id, underWay }) => [id, tables.drop(id, { underWay: [...underWay], reason: 'disabled', atMs })])
   }
 
-  #takeCrowded(): Lane[] {
-    const lanes = [...this.#crowded]
-    this.#crowded.clear()
-    return lanes
+  /** Gives what room there is to those that wait for it, each in its turn: whoever wants more queues up again. */
+  #pumpCrowded(): void {
+    for (const lane of this.#crowded) {
+      if (this.#attempts.size >= maxUnderWay) return
+      this.#crowded.delete(lane)
+      this.#pump(lane)
+    }
+  }
+
+  /** Whether an endpoint is still there: its lane outlives it while attempts are under way. */
+  #isCurrent(lane: Lane): boolean {
+    return this.#lanes.get(lane.id) === lane
   }
 }
 

@@ -33,6 +33,9 @@ export class AddressRefused extends Error {}
 /** A name without an address: no connection was made. */
 export class NameUnresolved extends Error {}
 
+/** Services of clouds that have a public address, but answer from within alone: Azure's WireServer, with secrets of the machine. */
+const metadata = new Set(['168.63.129.16'])
+
 const unicastIpv6 = ipaddr.IPv6.parseCIDR('2000::/3')
 
 /**
@@ -45,6 +48,7 @@ export function addressKind(text: string): string {
   const address = ipaddr.process(text)
   const range = address.range()
   if (range !== 'unicast') return range
+  if (metadata.has(address.toString())) return 'metadata'
   if (!(address instanceof ipaddr.IPv6)) return 'public'
   // Of all of IPv6 only this much has been given out (RFC 4291 §2.4): the rest is not ours to try.
   return address.match(unicastIpv6) ? 'public' : 'reserved'

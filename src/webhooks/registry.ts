@@ -249,7 +249,7 @@ export class Registry {
 
   #headers({ id, headers }: StoredWebhook): Record<string, string> | undefined {
     const text = this.#open(id, headers)
-    return text === undefined ? undefined : JSON.parse(text)
+    return text === undefined ? undefined : headersIn(text)
   }
 
   /** The secrets that a new one replaces, sealed as they should be; those that are over, or cannot be opened, are gone. */
@@ -267,7 +267,8 @@ export class Registry {
     const { id, options } = stored
     try {
       const { key } = this.#parts
-      const headers = JSON.parse(readStoredSecret(key, id, stored.headers))
+      const headers = headersIn(readStoredSecret(key, id, stored.headers))
+      if (!headers) throw new Error('Cannot read its headers: set them anew')
       const secrets = stored.secrets.map(({ stored: text, untilMs }): WebhookSecret => {
         const value = readStoredSecret(key, id, text)
         return { value: () => value, ...(untilMs !== undefined && { untilMs }) }
@@ -296,6 +297,15 @@ export class Registry {
       else if (local) targets.set(id, targetOf(local.endpoint, 'replica', control, local.unusable))
     }
     this.#targets = targets
+  }
+}
+
+/** What JSON holds; undefined where it is none. The parser's own error would quote some of it. */
+function headersIn(text: string): Record<string, string> | undefined {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

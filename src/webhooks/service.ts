@@ -57,6 +57,9 @@ export interface WebhooksParts {
 /** Runs work in a transaction of the file of events; `ok` is false where the disk does not allow it at the moment. */
 export type Work = <T>(work: () => T) => { ok: true; value: T } | { ok: false }
 
+/** Deliveries that one step makes of events, about: the thread has others to serve as well. */
+const deliveriesPerStep = 2_000
+
 /** Between two reports, in milliseconds. */
 const reportEveryMs = 1_000
 
@@ -127,6 +130,11 @@ export class Webhooks {
   /** Whether anybody may want an event of these types: where nobody does, events need not be read. */
   wants(types: readonly string[]): boolean {
     return types.some((type) => this.#expand.wants(type))
+  }
+
+  /** Events that one step may take beyond its first batch: the more endpoints there are, the fewer. At least 1. */
+  get maxEvents(): number {
+    return Math.max(1, Math.floor(deliveriesPerStep / Math.max(1, this.#registry.targets.size)))
   }
 
   /** Queues the next events for whoever wants them. */

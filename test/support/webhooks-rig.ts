@@ -105,6 +105,7 @@ export class WebhooksRig implements AsyncDisposable {
           name: 'webhooks',
           prepare: (database) => webhooks.prepare(database),
           wants: (types) => webhooks.wants(Object.keys(types)),
+          maxEvents: () => webhooks.maxEvents,
           step: (events) => webhooks.step(events),
           onStepped: () => webhooks.onStepped(),
           start: (work) => webhooks.start(work),

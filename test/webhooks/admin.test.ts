@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
+import Database from 'better-sqlite3'
 import { hasStoredWebhooks } from '../../src/webhooks/endpoint-store.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { until } from '../support/until.ts'
@@ -90,6 +91,23 @@ describe('an endpoint', () => {
 
     expect(refused).toEqual({ kind: 'invalid', problems: [expect.stringMatching(problem)] })
     expect(value(await rig.admin.list())).toEqual([])
+  })
+
+  test('is one of a thousand at most', async () => {
+    rig.start()
+    value(await rig.admin.create({ id: 'a', url }))
+    await rig.stop()
+    const database = new Database(join(rig.folder, 'webhooks.db'))
+    database.exec(`INSERT INTO endpoints SELECT 'a' || number, options, headers, secrets FROM endpoints,
+      (WITH RECURSIVE n(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM n WHERE number < 999) SELECT * FROM n)`)
+    database.close()
+
+    rig.start()
+
+    expect(await rig.admin.create({ url })).toEqual({
+      kind: 'conflict',
+      why: 'There are 1000 webhooks already, and no room for more.',
+    })
   })
 
   test('is changed by what a change names; null brings a default back', async () => {
@@ -232,6 +250,25 @@ describe('secrets at rest', () => {
     expect(value(await rig.admin.test('a')).status).toBe('delivered')
   })
 
+  test('tell nothing of themselves where somebody has put them in the place of headers', async () => {
+    rig.start()
+    value(await rig.admin.create({ ...draft, url: receiver.origin }))
+    await rig.stop()
+    const database = new Database(join(rig.folder, 'webhooks.db'))
+    database.exec("UPDATE endpoints SET headers = json_extract(secrets, '$[0].stored')")
+    database.close()
+
+    rig.start()
+    const found = [await rig.admin.get('a'), await rig.admin.rotate('a', {}), await rig.admin.update('a', {})]
+    value(await rig.admin.update('a', { headers: {} }))
+
+    expect(found[0]).toMatchObject({
+      value: { condition: 'unusable', why: expect.stringContaining('headers') },
+    })
+    expect(JSON.stringify(found)).not.toContain('a-secret')
+    expect(value(await rig.admin.get('a')).condition).toBe('delivering')
+  })
+
   test('are at most five at the same time', async () => {
     rig.start()
     value(await rig.admin.create({ ...draft, url: receiver.origin }))
@@ -241,6 +278,7 @@ describe('secrets at rest', () => {
     expect(value(await rig.admin.get('a')).secrets.length).toBe(5)
     await rig.clock.advance(86_400_000)
     expect(value(await rig.admin.get('a')).secrets.length).toBe(1)
+    expect(value(await rig.admin.rotate('a', {})).webhook.secrets.length).toBe(2)
     expect(await rig.admin.rotate('a', { graceSeconds: -1 })).toMatchObject({ kind: 'invalid' })
   })
 })
@@ -314,6 +352,27 @@ describe('deliveries', () => {
       { replayed: 0, more: false },
     ])
     expect(await rig.admin.replayAll({ status: 'pending' })).toMatchObject({ kind: 'invalid' })
+  })
+
+  test('all are replayed but those of endpoints that get nothing', async () => {
+    receiver.behave(
+      { kind: 'answer', status: 400 },
+      { kind: 'answer', status: 400 },
+      { kind: 'answer', status: 200 },
+    )
+    const off = endpointOf({ id: 'off', url: receiver.origin })
+    rig.start([endpointOf({ id: 'on', url: receiver.origin }), off])
+    await rig.tellMany(1)
+    await rig.untilSo(
+      async () => value(await rig.admin.deliveries({ status: 'failed' })).deliveries.length === 2,
+    )
+    rig.webhooks.adoptFile([endpointOf({ id: 'on', url: receiver.origin }), { ...off, active: false }])
+
+    const replayed = value(await rig.admin.replayAll({}))
+    await until(() => receiver.received.length === 3)
+
+    expect(replayed).toEqual({ replayed: 1, more: false })
+    expect(value(await rig.admin.deliveries({ webhookId: 'off' })).deliveries.length).toBe(1)
   })
 
   test('none is replayed to an endpoint that gets nothing, nor one that has not ended', async () => {

@@ -1,7 +1,13 @@
 import { createHmac } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
+import Database from 'better-sqlite3'
 import { Webhook } from 'standardwebhooks'
 import type { WebhookEndpoint } from '../../src/core/webhooks.ts'
+import type { AttemptResult, Send } from '../../src/webhooks/attempt.ts'
+import { Deliverer } from '../../src/webhooks/deliverer.ts'
+import type { Target } from '../../src/webhooks/registry.ts'
+import { DeliveryTables } from '../../src/webhooks/tables.ts'
 import { type Behaviour, type Receiver, startReceiver } from '../support/receiver.ts'
 import { makeEvent } from '../support/spool.ts'
 import { until } from '../support/until.ts'
@@ -180,6 +186,53 @@ test('a receiver that asks for patience gets it for all that is queued', async (
   await allEnded(4)
 
   expect(before).toBe(1)
+})
+
+test('a rate that the file changes holds from then on, and one that it does not goes on', async () => {
+  const limited = hook({ rateLimit: { limit: 1, windowMs: 60_000 } })
+  rig.start([limited])
+  await rig.tellMany(3)
+  await until(() => receiver.received.length === 1)
+  await rig.untilSo(async () => (await statusesOf())[0] === 'delivered')
+
+  rig.webhooks.adoptFile([{ ...limited, timeoutMs: 5_000 }])
+  await rig.clock.advance(59_999)
+  const before = receiver.received.length
+  rig.webhooks.adoptFile([hook({ rateLimit: { limit: 2, windowMs: 60_000 } })])
+  await until(() => receiver.received.length === 3)
+
+  expect(before).toBe(1)
+})
+
+describe('a receiver that asks for more patience than five minutes', () => {
+  beforeEach(async () => {
+    receiver.behave(answer(429, { 'retry-after': '3600' }), answer(200))
+    rig.start([hook()])
+    await rig.tellMany(1)
+    await rig.attempted(1)
+    await rig.tellMany(3)
+  })
+
+  test('gets that from the delivery that it refused, and five minutes from the others', async () => {
+    await rig.clock.advance(299_999)
+    const before = receiver.received.length
+    await rig.clock.advance(1)
+    await until(() => receiver.received.length === 4)
+    await rig.untilSo(
+      async () => (await statusesOf()).filter((status) => status === 'delivered').length === 3,
+    )
+
+    expect([before, (await statusesOf())[0]]).toEqual([1, 'pending'])
+  })
+
+  test('gets the others at once where the endpoint is enabled anew', async () => {
+    const before = receiver.received.length
+
+    value(await rig.admin.enable('hook'))
+    await until(() => receiver.received.length === 4)
+
+    expect(before).toBe(1)
+  })
 })
 
 describe('the circuit', () => {
@@ -427,6 +480,20 @@ describe('an answer', () => {
   })
 })
 
+test('an answer is kept without what was sent, although the endpoint sends something else by now', async () => {
+  const sender = createHeldSender()
+  const authorization = 'Bearer hidden-token-17'
+  rig.start([hook({ headers: { authorization } })], { send: sender.send })
+  await rig.tellMany(1)
+  await until(() => sender.begun.length === 1)
+
+  rig.webhooks.adoptFile([hook({ headers: { authorization: 'Bearer another-token-18' } })])
+  sender.end({ ...delivered, answer: `you said ${authorization}` })
+  const { attemptLog } = await rig.attempted(1)
+
+  expect(attemptLog[0]?.answer).toBe('you said ***')
+})
+
 test('during a rotation under load every delivery is accepted by the old secret and by the new', async () => {
   rig.start([])
   const made = value(await rig.admin.create({ id: 'hook', url: `${receiver.origin}/hook` }))
@@ -526,3 +593,189 @@ test('what waits for an endpoint that has gone from the file is given up after a
   expect(before).toEqual(['pending', 'pending'])
   expect(await statusesOf()).toEqual(['dropped', 'dropped'])
 })
+
+const greedy = ['a', 'b', 'c', 'd']
+
+describe('room for attempts, of which there are 256,', () => {
+  test('goes to those that wait for it, each in its turn, before those that have had it', async () => {
+    const sender = createHeldSender()
+    const ids = [...greedy, 'patient', 'quiet']
+    const endpoints = ids.map((id) => hook({ id, url: `${receiver.origin}/${id}`, concurrency: 64 }))
+    rig.start(endpoints, { send: sender.send })
+    await rig.tellMany(70)
+    await until(() => sender.begun.length === 256)
+    const first = new Set(sender.begun)
+
+    for (let times = 1; times <= 4; times++) {
+      sender.end(delivered)
+      await until(() => sender.begun.length === 256 + times)
+    }
+
+    expect(first).toEqual(new Set(greedy.map((id) => `/${id}`)))
+    expect(sender.begun.slice(256)).toEqual(['/patient', '/quiet', '/patient', '/a'])
+  })
+})
+
+describe('what is under way', () => {
+  test('counts for the address that it went to: a late 410 disables no other', async () => {
+    const sender = createHeldSender()
+    rig.start([hook()], { send: sender.send })
+    await rig.tellMany(1)
+    await until(() => sender.begun.length === 1)
+
+    rig.webhooks.adoptFile([hook({ url: `${receiver.origin}/new` })])
+    sender.end(gone)
+    await allEnded(1)
+
+    expect(value(await rig.admin.get('hook'))).toMatchObject({ condition: 'delivering', failuresInRow: 0 })
+    expect(rig.disabled).toEqual([])
+  })
+
+  test('says nothing of an endpoint that was removed, nor of the next of its name', async () => {
+    const sender = createHeldSender()
+    rig.start([], { send: sender.send })
+    value(await rig.admin.create({ id: 'hook', url: receiver.origin }))
+    await rig.tellMany(3)
+    await until(() => sender.begun.length === 3)
+    sender.end(unlucky)
+    await rig.untilSo(async () => value(await rig.admin.get('hook')).failuresInRow === 1)
+
+    value(await rig.admin.remove('hook'))
+    sender.end(gone)
+    sender.end(unlucky)
+    await rig.clock.advance(0)
+    value(await rig.admin.create({ id: 'hook', url: receiver.origin }))
+
+    expect(value(await rig.admin.get('hook'))).toMatchObject({ condition: 'delivering', failuresInRow: 0 })
+    expect(rig.disabled).toEqual([])
+  })
+})
+
+test('one step takes the fewer events the more endpoints there are, and always one', () => {
+  rig.start()
+  const found = [0, 1, 100, 1_000, 1_900].map((count) => {
+    rig.webhooks.adoptFile(Array.from({ length: count }, (_, at) => hook({ id: `hook-${at}` })))
+    return rig.webhooks.maxEvents
+  })
+
+  expect(found).toEqual([2_000, 2_000, 20, 2, 1])
+})
+
+test('what waits for an endpoint that came back to the file in time is not given up', async () => {
+  rig.start([hook()])
+  value(await rig.admin.pause('hook'))
+  await rig.tellMany(2)
+
+  rig.webhooks.adoptFile([])
+  await rig.clock.advance(1_800_000)
+  rig.webhooks.adoptFile([hook()])
+  await rig.clock.advance(3_600_000)
+
+  expect(await statusesOf()).toEqual(['pending', 'pending'])
+})
+
+describe('where the file of deliveries was damaged and begun afresh', () => {
+  test('what is under way settles no new delivery of its number, and makes room when it ends', async () => {
+    const bench = createBench([...greedy, 'late'])
+    for (const id of greedy) bench.queue(id, 64)
+    const underWay = bench.sender.begun.length
+
+    bench.replace()
+    const [fresh] = bench.queue('a', 1)
+    bench.queue('late', 1)
+    const crowded = bench.sender.begun.length
+    bench.sender.end(delivered)
+    bench.sender.end(delivered)
+    await until(() => bench.sender.begun.length === 258)
+
+    expect([underWay, crowded, fresh?.number]).toEqual([256, 256, 1])
+    expect(bench.sender.begun.slice(256)).toEqual(['/a', '/late'])
+    expect(bench.statusOf(fresh?.id)).toEqual(['pending', 0])
+    for (const _old of greedy.flatMap(() => Array.from({ length: 64 })).slice(2)) bench.sender.end(delivered)
+    bench.sender.end(delivered)
+    await until(() => bench.statusOf(fresh?.id)[0] === 'delivered')
+    expect(bench.statusOf(fresh?.id)).toEqual(['delivered', 1])
+  })
+
+  test('a test that was under way, or about to be written down, says that nothing is known of it', async () => {
+    const bench = createBench(['a'], { deferred: [] })
+    const underWay = bench.deliverer.test('a')
+    bench.replace()
+    bench.sender.end(delivered)
+    const ended = bench.deliverer.test('a')
+    bench.sender.end(delivered)
+    await nextTurn()
+    bench.replace()
+
+    expect(await Promise.all([underWay, ended])).toEqual([undefined, undefined])
+  })
+})
+
+const delivered: AttemptResult = { kind: 'delivered', status: 200, durationMs: 1, answer: '' }
+const gone: AttemptResult = { kind: 'gone', status: 410, durationMs: 1, answer: '' }
+const unlucky: AttemptResult = { kind: 'retry', reason: 'connection', durationMs: 1, answer: '' }
+
+/** A sender whose attempts end when a test says so, the oldest first. */
+function createHeldSender() {
+  const begun: string[] = []
+  const held: Array<(result: AttemptResult) => void> = []
+  const send: Send = ({ url }, signal) => {
+    begun.push(new URL(url).pathname)
+    const { promise, resolve, reject } = Promise.withResolvers<AttemptResult>()
+    held.push(resolve)
+    signal?.addEventListener('abort', () => reject(new Error('called off')))
+    return promise
+  }
+  return { begun, send, end: (result: AttemptResult) => held.shift()?.(result) }
+}
+
+/** Delivering by itself, over tables that can be replaced. @param deferred takes what is put off; else it is done. */
+function createBench(ids: readonly string[], { deferred }: { deferred?: Array<() => void> } = {}) {
+  const sender = createHeldSender()
+  let tables = new DeliveryTables(new Database(':memory:'), 0)
+  let number = 0
+  const deliverer = new Deliverer({
+    transact: (work) => ({ ok: true, value: work(tables) }),
+    send: sender.send,
+    clock: rig.clock,
+    random: () => 0.5,
+    newId: () => `d${++number}`,
+    defer: deferred ? (task) => deferred.push(task) : setImmediate,
+    logger: rig.lines.logger,
+    disable: () => undefined,
+    onAttempt: () => undefined,
+    onDropped: () => undefined,
+    onChange: () => undefined,
+  })
+  const targetOf = (id: string): Target => ({
+    endpoint: endpointOf({ id, url: `http://receiver/${id}`, concurrency: 64 }),
+    source: 'file',
+    control: { paused: false },
+    condition: 'delivering',
+  })
+  deliverer.adopt(new Map(ids.map((id) => [id, targetOf(id)])))
+  return {
+    deliverer,
+    sender,
+    queue(endpointId: string, count: number) {
+      const event = tables.addEvent('e', Buffer.from('{}'))
+      const queued = Array.from({ length: count }, () => {
+        const id = `d${++number}`
+        return {
+          id,
+          number: tables.add({ id, endpointId, event, type: 'auth.failed', atMs: rig.clock.now() }),
+        }
+      })
+      deliverer.wake(endpointId)
+      return queued
+    },
+    replace() {
+      tables = new DeliveryTables(new Database(':memory:'), 0)
+      deliverer.reset()
+    },
+    statusOf(id = '') {
+      const { status, attempts } = tables.get(id) ?? {}
+      return [status, attempts]
+    },
+  }
+}

@@ -139,6 +139,8 @@ const otherSpellings = [
   '[100::1]',
   '[4000::1]',
   '[::ffff:10.0.0.1]',
+  '168.63.129.16',
+  '[::ffff:a83f:8110]',
 ] as const
 
 describe('a delivery to', () => {
@@ -209,6 +211,7 @@ describe('a name', () => {
     'fd00:ec2::254',
     '64:ff9b::7f00:1',
     '::ffff:7f00:1',
+    '168.63.129.16',
   ]
 
   test.each(inward)('that leads to %s is refused', async (address) => {

@@ -129,6 +129,21 @@ test('while its circuit is open a delivery waits without an attempt, at most 45 
   expect(fate.afterMs).toBe(37_500)
 })
 
+test('who is sent away again and again waits for longer, up to 64 times as long', async () => {
+  const { of, change } = open()
+  change({ rateLimit: { limit: 1, windowMs: 2_000 } })
+  await of()
+
+  const waits = [await of({ waits: 0 }), await of({ waits: 6 }), await of({ waits: 100 })]
+
+  const afterMs = waits.map((fate) => (fate.kind === 'wait' ? [fate.reason, fate.afterMs] : fate))
+  expect(afterMs).toEqual([
+    ['busy', 2_500],
+    ['busy', 160_000],
+    ['busy', 160_000],
+  ])
+})
+
 test('an attempt that is called off counts for nothing', async () => {
   const { of } = open(new Error('the worker stops'))
 

@@ -18,6 +18,8 @@ export interface StepReader {
   prepare: (database: Parameters<Step>[1]) => void
   /** Whether it wants any of these types; events of others it may be given, or not. Default: it wants them all. */
   wants?: Wants
+  /** Events that one step takes at most beyond its first batch, where each makes much work. Default and bound: 500. */
+  maxEvents?: () => number
   /** Takes the next events. Where it throws, nothing has happened, and the same events come again later. */
   step: Step
   /** Told that a step is committed. */
@@ -111,7 +113,7 @@ export function brokerTurn(
 
 /** One step of a reader that works inside of the log's transaction. */
 export function stepTurn(
-  { name, wants, step, onStepped }: StepReader,
+  { name, wants, maxEvents = () => limits.maxEvents, step, onStepped }: StepReader,
   { store }: Pick<TurnParts, 'store'>,
   account: Account,
 ): () => Promise<Turn> {
@@ -124,7 +126,8 @@ export function stepTurn(
   }
   const stepIn = (log: Log): Taken | StepFailed | undefined => {
     try {
-      return log.step(name, limits, guarded, wants)
+      const most = Math.min(limits.maxEvents, maxEvents())
+      return log.step(name, { ...limits, maxEvents: most }, guarded, wants)
     } catch (error) {
       if (error instanceof StepFailed) return error
       throw error
