@@ -5,6 +5,10 @@ import { type SetupName, setups } from './setups.ts'
 const guardName = 'exact'
 const checkName = 'check'
 const floodName = 'flood'
+const eventsName = 'events'
+
+/** What is run only where it is asked for by name. */
+const apart: readonly string[] = [guardName, floodName, eventsName]
 
 /** What the benchmark is asked for. */
 export interface Arguments {
@@ -17,6 +21,8 @@ export interface Arguments {
   exact: boolean
   /** Measure good callers beside a flood of bad tokens. */
   flood: boolean
+  /** Measure what events cost, by where they go. */
+  events: boolean
   seconds: number
   rounds: number
   requests: number
@@ -33,7 +39,7 @@ requests. Everything runs on 127.0.0.1, and ends by itself.
 
 Usage: npm run bench -- [NAME…] [options]
 
-NAME chooses parts; without any, everything but "${guardName}" and "${floodName}" is run:
+NAME chooses parts; without any, all but the last three are run:
   ${checkName.padEnd(18)}Check calls straight at Gatepost, by ghz
 ${Object.entries(setups)
   .map(([name, { title }]) => `  ${name.padEnd(18)}${title}`)
@@ -41,6 +47,7 @@ ${Object.entries(setups)
   ${guardName.padEnd(18)}no figures: sends --requests requests through each setup that Gatepost observes, and
                     fails unless all are answered and each has exactly one request.completed event
   ${floodName.padEnd(18)}how long good callers wait while others show bad tokens, judged by introspection
+  ${eventsName.padEnd(18)}what events cost, by where they go: nowhere, to a file, to Kafka, to RabbitMQ
 
   --seconds N       length of a round (default 5)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
@@ -55,7 +62,7 @@ Exit code: 0, or 1 where any request failed or a count was wrong.
 export function parseArguments(args: string[]): Arguments {
   const { values, positionals } = parse(args)
   for (const name of positionals) requireKnown(name)
-  const measured = positionals.filter((name) => name !== guardName && name !== floodName)
+  const measured = positionals.filter((name) => !apart.includes(name))
   const isAsked = (name: string) => (positionals.length === 0 ? true : measured.includes(name))
   return {
     help: values.help,
@@ -63,6 +70,7 @@ export function parseArguments(args: string[]): Arguments {
     names: (Object.keys(setups) as SetupName[]).filter(isAsked),
     exact: positionals.includes(guardName),
     flood: positionals.includes(floodName),
+    events: positionals.includes(eventsName),
     seconds: wholeNumber('--seconds', values.seconds),
     rounds: wholeNumber('--rounds', values.rounds),
     requests: wholeNumber('--requests', values.requests),
@@ -89,7 +97,7 @@ function parse(args: string[]) {
 }
 
 function requireKnown(name: string): void {
-  const known = [checkName, ...Object.keys(setups), guardName, floodName]
+  const known = [checkName, ...Object.keys(setups), ...apart]
   if (!known.includes(name)) throw new UsageError(`There is no part "${name}": choose of ${known.join(', ')}`)
 }
 

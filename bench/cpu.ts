@@ -12,6 +12,12 @@ export async function cpuMs(pid: number): Promise<number> {
   return user + system
 }
 
+/** The same of its main thread alone. */
+export async function mainThreadCpuMs(pid: number): Promise<number> {
+  const [user = 0, system = 0] = await processTimes(`${pid}/task/${pid}`)
+  return user + system
+}
+
 /** The same for this process, and for all its children that have ended. */
 export async function ownCpuMs(): Promise<number> {
   return sum(await processTimes('self'))

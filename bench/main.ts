@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { type Arguments, help, parseArguments, UsageError } from './arguments.ts'
+import { eventsCostTable, measureEvents } from './events.ts'
 import { countExactly, type ExactCount, isExact } from './exact.ts'
 import { floodTable, measureFlood } from './flood.ts'
 import { measureCheck, measureSetup, type Round } from './measure.ts'
@@ -85,6 +86,7 @@ async function bench(args: Arguments): Promise<number> {
   if (check || names.length > 0) good.push(await figures(args, options))
   if (args.exact) good.push(await guard(args, options))
   if (args.flood) good.push(await flood(args))
+  if (args.events) good.push(await events(args, options))
   return good.every(Boolean) ? exitCodes.ok : exitCodes.failed
 }
 
@@ -92,6 +94,12 @@ async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
   const phases = await measureFlood(seconds, rounds, progress)
   print(floodTable(phases))
   return phases.every(({ notAllowed }) => notAllowed === 0)
+}
+
+async function events({ seconds, rounds }: Arguments, options: StackOptions): Promise<boolean> {
+  const rows = await measureEvents({ ...options, seconds, rounds })
+  print(eventsCostTable(rows))
+  return rows.every(({ rounds: all }) => all.every(({ failures }) => failures === 0))
 }
 
 function profiling(folder: string): Record<string, string> {

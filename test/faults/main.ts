@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { cpus, getPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { exitCodes } from '../../src/core/exit-codes.ts'
@@ -117,7 +117,7 @@ answers take, after 1,000 more to warm up. What may be lost, and why, is in [dur
 Real Kafka and RabbitMQ were attached at once, each behind a proxy; requests went through a real Envoy with the bundled
 \`envoy/ext-authz.yaml\` and an API key, one in twenty with a bad one. Each request has a path of its own, so that every event
 can be held against the answer that its caller got: each answer is one \`request.completed\` that is due, and each refusal one
-\`auth.failed\` as well. All ran on one machine with ${cpus().length} cores that other work shared: read ratios, and no time for itself.
+\`auth.failed\` as well. All ran on one machine with ${cpus().length} cores that other work shared (nice ${getPriority()}): read ratios, and no time for itself.
 
 ## Events
 
@@ -125,7 +125,8 @@ ${events}
 
 - **Twice**: deliveries beyond the first of the same \`id\`.
 - **In a stated window**: missing, and answered less than a flush interval of the access log (100 ms) and a batch (20 ms) before
-  the kill; for what \`decide\` tells, a batch. How long before it the oldest was answered stands beside it.
+  the kill; for what \`decide\` tells, a batch. How long before it the oldest was answered stands beside it; the check allows
+  400 ms more, for timers that a busy machine rings late.
 - **While no Gatepost ran**: missing, and answered by Envoy alone, with 503. Its access log had nobody to go to.
 - **Lost**: missing for any other reason. **Counted**: what \`gateway_events_dropped_total\` says of it, type by type the same.
 

@@ -1,0 +1,259 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { newApiKey } from '../src/auth/api-keys.ts'
+import { freshQueue, freshTopics } from '../test/faults/delivered.ts'
+import { nowMs, type SentRequest, startLoad } from '../test/faults/load.ts'
+import type { Progress } from '../test/support/cache.ts'
+import { startEnvoy } from '../test/support/envoy.ts'
+import { bundledConfig } from '../test/support/envoy-config.ts'
+import { type Gatepost, startGatepost, waitUntilReady } from '../test/support/gatepost.ts'
+import { connectGrpc, type GrpcClient } from '../test/support/grpc-client.ts'
+import { startKafka } from '../test/support/kafka.ts'
+import { startNginx } from '../test/support/nginx.ts'
+import { startRabbitMq } from '../test/support/rabbitmq.ts'
+import { tempFolder } from '../test/support/temp.ts'
+import { throughExtAuthz } from '../test/support/verdicts.ts'
+import { cpuMs, mainThreadCpuMs } from './cpu.ts'
+
+/** What the measurement of events is asked for. */
+export interface EventsOptions {
+  seconds: number
+  rounds: number
+  /** The environment of every Gatepost beside its settings, such as NODE_OPTIONS. */
+  environment: Readonly<Record<string, string>>
+  progress: Progress
+}
+
+/** What one place for events cost, in each round. */
+export interface EventsRow {
+  title: string
+  rounds: EventsRound[]
+}
+
+interface EventsRound {
+  /** Seconds of Gatepost's CPU, all threads, user and system, for 1,000 requests. */
+  cpuSeconds: number
+  /** The same of the thread alone that gives verdicts. */
+  mainCpuSeconds: number
+  /** Of verdicts at Gatepost's own door, from when a call was due. */
+  p50Ms: number
+  p99Ms: number
+  /** Requests and calls that were not allowed. */
+  failures: number
+}
+
+/** Requests through Envoy in a second, each of which becomes an event. */
+const requestsPerSecond = 500
+
+/** Beside them, calls whose verdict is timed. */
+const probesPerSecond = 200
+
+const warmUpSeconds = 4
+
+/** A Gatepost whose events go to one place, and the Envoy before it. */
+interface Subject {
+  title: string
+  gatepost: Gatepost
+  origin: string
+  client: GrpcClient
+}
+
+/**
+ * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. All subjects run
+ * from beginning to end, and take turns in each round.
+ */
+export async function measureEvents(options: EventsOptions): Promise<EventsRow[]> {
+  const { seconds, rounds, progress } = options
+  await using parts = new AsyncDisposableStack()
+  const { subjects, key } = await startSubjects(parts, options)
+  const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
+  let sequence = 0
+  const measure = (subject: Subject, length: number) => {
+    sequence += 1
+    return measureRound(subject, key, `round-${sequence}`, length)
+  }
+  for (const { subject } of rows) {
+    progress(`warming up: ${subject.title}`)
+    await measure(subject, warmUpSeconds)
+  }
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const row of rotated(rows, round)) {
+      progress(`round ${round} of ${rounds}: ${row.title}`)
+      row.rounds.push(await measure(row.subject, seconds))
+    }
+  }
+  return rows
+}
+
+/** Another one begins each round: what comes after what is no advantage of any. */
+function rotated<T>(rows: readonly T[], by: number): T[] {
+  const at = by % rows.length
+  return [...rows.slice(at), ...rows.slice(0, at)]
+}
+
+async function startSubjects(parts: AsyncDisposableStack, { environment, progress }: EventsOptions) {
+  const folder = parts.use(await tempFolder('bench-events'))
+  const { key, id, hash } = newApiKey()
+  const keysFile = join(folder.path, 'keys.yaml')
+  await writeFile(keysFile, JSON.stringify({ keys: [{ id, client_id: 'client-0', hash }] }))
+  const kafka = parts.use(await startKafka({ progress }))
+  const rabbit = parts.use(await startRabbitMq(progress))
+  await freshTopics(kafka)
+  await freshQueue(rabbit.address)
+  const upstream = parts.use(await startNginx(progress))
+
+  const places: Readonly<Record<string, Record<string, string>>> = {
+    'no sink': {},
+    'the log, a file': { GATEPOST_EVENTS_LOG: join(folder.path, 'events.jsonl') },
+    Kafka: { KAFKA_BROKERS: kafka.address('plain') },
+    RabbitMQ: { AMQP_URL: `amqp://guest:guest@${rabbit.address}` },
+    'Kafka and RabbitMQ': {
+      KAFKA_BROKERS: kafka.address('plain'),
+      AMQP_URL: `amqp://guest:guest@${rabbit.address}`,
+    },
+  }
+  const subjects: Subject[] = []
+  for (const [title, settings] of Object.entries(places)) {
+    const gatepost = parts.use(
+      await startGatepost({
+        GATEPOST_EVENTS_LOG: '',
+        GATEPOST_API_KEYS_FILE: keysFile,
+        ...environment,
+        ...settings,
+      }),
+    )
+    await waitUntilReady(gatepost)
+    const clusters = {
+      gatepost: gatepost.grpcAddress,
+      user_service: upstream.address,
+      order_service: upstream.address,
+    }
+    const envoy = parts.use(
+      await startEnvoy(await bundledConfig('ext-authz', { listenerPort: 0, adminPort: 0, clusters }), {
+        progress,
+      }),
+    )
+    const client = parts.use(connectGrpc(gatepost.grpcAddress))
+    subjects.push({ title, gatepost, client, origin: `http://${envoy.listeners['ingress']}` })
+  }
+  return { subjects, key }
+}
+
+async function measureRound(
+  { gatepost, client, origin }: Subject,
+  key: string,
+  name: string,
+  seconds: number,
+): Promise<EventsRound> {
+  const { pid } = gatepost.process
+  const before = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
+  const keys = new Map([['client-0', key]])
+  const requests = requestsPerSecond * seconds
+  const load = startLoad(origin, { name, requests, perSecond: requestsPerSecond, keys })
+  const probes = await probe(client, key, seconds)
+  const sent = await load.done
+  // What it costs to deliver the last of them belongs to the round.
+  await untilDelivered(gatepost)
+  const after = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
+  const times = probes.map(({ tookMs }) => tookMs).sort((a, b) => a - b)
+  return {
+    // Milliseconds for one are seconds for a thousand.
+    cpuSeconds: (after.all - before.all) / requests,
+    mainCpuSeconds: (after.main - before.main) / requests,
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    failures: sent.filter(isWrong).length + probes.filter(({ isAllowed }) => !isAllowed).length,
+  }
+}
+
+function isWrong({ client, status }: SentRequest): boolean {
+  return status !== (client === undefined ? 401 : 200)
+}
+
+/** Several of the access log's flush intervals; and between two looks at how sinks stand, which cost CPU themselves. */
+const settleMs = 500
+
+async function untilDelivered({ adminAddress, process }: Gatepost): Promise<void> {
+  await process.until(async () => {
+    await delay(settleMs)
+    const { sinks } = (await (await fetch(`http://${adminAddress}/readyz`)).json()) as Readiness
+    return Object.values(sinks).every(({ queued }) => queued === 0) || undefined
+  }, 60_000)
+}
+
+interface Readiness {
+  sinks: Record<string, { queued: number }>
+}
+
+interface Probe {
+  tookMs: number
+  isAllowed: boolean
+}
+
+/** Asks for verdicts at a steady rate; a late one delays no other, and counts from when it was due. */
+async function probe(client: GrpcClient, key: string, seconds: number): Promise<Probe[]> {
+  const calls: Promise<Probe>[] = []
+  const beganAtMs = nowMs()
+  for (let at = 0; at < probesPerSecond * seconds; at += 1) {
+    const dueAtMs = beganAtMs + (at / probesPerSecond) * 1_000
+    // A timer may ring a little early: never send before the time.
+    while (nowMs() < dueAtMs) await delay(1)
+    calls.push(ask(client, key, dueAtMs))
+  }
+  return Promise.all(calls)
+}
+
+async function ask(client: GrpcClient, key: string, dueAtMs: number): Promise<Probe> {
+  const request = { path: '/users/42', headers: [['x-api-key', key]] } as const
+  const { verdict } = await throughExtAuthz(client, request, 'map')
+  return { tookMs: nowMs() - dueAtMs, isAllowed: verdict === 'allow' }
+}
+
+/** The rows as a table of Markdown; ratios are to the first row's, round by round. */
+export function eventsCostTable(rows: readonly EventsRow[]): string {
+  const [base] = rows
+  const lines = rows.map(({ title, rounds }) => {
+    const figure = (read: (round: EventsRound) => number, digits: number) =>
+      figureOf(rounds.map(read), digits)
+    const ratio = (read: (round: EventsRound) => number) =>
+      figureOf(
+        rounds.map((round, at) => read(round) / read(base?.rounds[at] ?? round)),
+        2,
+      )
+    return [
+      title,
+      figure(({ cpuSeconds }) => cpuSeconds, 3),
+      ratio(({ cpuSeconds }) => cpuSeconds),
+      figure(({ mainCpuSeconds }) => mainCpuSeconds, 3),
+      ratio(({ mainCpuSeconds }) => mainCpuSeconds),
+      figure(({ p50Ms }) => p50Ms, 2),
+      figure(({ p99Ms }) => p99Ms, 1),
+      ratio(({ p50Ms }) => p50Ms),
+      ratio(({ p99Ms }) => p99Ms),
+      (leastP99Ms(rounds) / leastP99Ms(base?.rounds ?? rounds)).toFixed(2),
+      String(rounds.reduce((sum, { failures }) => sum + failures, 0)),
+    ]
+  })
+  return [
+    '| events go to | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | verdict p99 ms | p50 ratio | p99 ratio | p99 ratio of the best rounds | failures |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ...lines.map((cells) => `| ${cells.join(' | ')} |`),
+  ].join('\n')
+}
+
+/** Of the round that the machine's other work disturbed least. */
+function leastP99Ms(rounds: readonly EventsRound[]): number {
+  return Math.min(...rounds.map(({ p99Ms }) => p99Ms))
+}
+
+/** The median, with the least and the most in parentheses. */
+function figureOf(values: readonly number[], digits: number): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) => (quantile(sorted, share) ?? 0).toFixed(digits)
+  return `${at(0.5)} (${at(0)}–${at(1)})`
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
