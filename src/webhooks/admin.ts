@@ -15,6 +15,7 @@ import {
 import { closedCircuit } from './circuit.ts'
 import type { Deliverer, Transact } from './deliverer.ts'
 import { goodHealth } from './health.ts'
+import { maxPending as standardMaxPending } from './queueing.ts'
 import type { Registry } from './registry.ts'
 import type { DeliveryRow, DeliveryTables } from './tables.ts'
 import { showAttempt, showDelivery, showWebhook } from './views.ts'
@@ -27,13 +28,15 @@ export interface AdminParts {
   now: () => number
   /** A unique id. */
   newId: () => string
+  /** Deliveries that wait for one endpoint at most. Default: 10,000. */
+  maxPending?: number | undefined
 }
 
 const notFound: WebhookRefusal = { kind: 'not_found' }
 
 /** Makes what the admin API talks to, over what delivers. */
 export function createWebhookAdmin(parts: AdminParts): WebhookAdmin {
-  const { registry, deliverer, transact, now, newId } = parts
+  const { registry, deliverer, transact, now, newId, maxPending = standardMaxPending } = parts
 
   /** Looks into the tables, or works with them. */
   function inTables<T>(work: (tables: DeliveryTables) => WebhookAnswer<T>): WebhookAnswer<T> {
@@ -165,12 +168,13 @@ export function createWebhookAdmin(parts: AdminParts): WebhookAdmin {
       const answer = inTables<Replayed>((tables) => {
         const open = [...registry.targets.keys()].filter((id) => !obstacle(id))
         const rows = tables.replayable(filter, open, bounds.replay + 1)
-        const some = rows.slice(0, bounds.replay)
+        const fits = createRoom((id) => maxPending - tables.queue(id).pending)
+        const some = rows.slice(0, bounds.replay).filter(({ endpoint_id }) => fits(endpoint_id))
         for (const row of some) {
           replayIn(tables, row)
           woken.add(row.endpoint_id)
         }
-        return done({ replayed: some.length, more: rows.length > bounds.replay })
+        return done({ replayed: some.length, more: rows.length > some.length })
       })
       for (const id of woken) deliverer.wake(id)
       return answer
@@ -191,6 +195,16 @@ function guarded(admin: WebhookAdmin): WebhookAdmin {
     },
   ])
   return Object.fromEntries(calls) as WebhookAdmin
+}
+
+/** Says of each further one whether there is still room. @param room how much there is at first. */
+function createRoom(room: (id: string) => number): (id: string) => boolean {
+  const left = new Map<string, number>()
+  return (id) => {
+    const now = left.get(id) ?? room(id)
+    left.set(id, now - 1)
+    return now > 0
+  }
 }
 
 function whyNotAgain({ test, status }: DeliveryRow): WebhookRefusal | undefined {

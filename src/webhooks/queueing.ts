@@ -2,7 +2,7 @@ import type { Expand, LoggedEvent } from './expansion.ts'
 import type { DeliveryTables } from './tables.ts'
 
 /** Deliveries that wait for one endpoint at most; the oldest go. */
-const maxPending = 10_000
+export const maxPending = 10_000
 
 /** How many are deleted at once where there is no room. */
 const slice = 50

@@ -118,6 +118,7 @@ export class Webhooks {
       transact,
       now: parts.clock.now,
       newId: parts.newId,
+      maxPending: parts.maxPending,
     })
   }
 

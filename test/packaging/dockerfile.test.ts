@@ -49,8 +49,8 @@ test('the image has all that the npm package has of code and configuration', () 
   const copied = stages.get('gatepost')?.instructions.filter(({ keyword }) => keyword === 'COPY') ?? []
   const there = copied.map(({ rest }) => rest.split(' ').at(-1))
 
-  // Manifests are for whoever puts the container somewhere, not for the container.
-  const outside = ['istio', 'kubernetes']
+  // Pages and manifests are for whoever puts the container somewhere, not for the container.
+  const outside = ['docs', 'istio', 'kubernetes']
   const wanted = files.filter((file) => !file.endsWith('.md') && !outside.includes(file))
   expect(wanted.filter((file) => !there.includes(file))).toEqual([])
 })

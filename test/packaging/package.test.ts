@@ -21,6 +21,7 @@ test('the npm package has what `files` names and what every package has, and not
     'LICENSE',
     'README.md',
     'bin',
+    'docs',
     'envoy',
     'istio',
     'kubernetes',

@@ -332,6 +332,23 @@ describe('deliveries', () => {
     expect(value(await rig.admin.delivery(first.id))).toMatchObject({ replayedBy: again.id })
   })
 
+  test('no more are replayed at once than there is room for, so that a replay costs no event its place', async () => {
+    await rig[Symbol.asyncDispose]()
+    rig = await createWebhooksRig({ maxPending: 3 })
+    rig.start([endpointOf({ url: receiver.origin })])
+    receiver.behave({ kind: 'answer', status: 400 })
+    for (let at = 0; at < 5; at += 1) {
+      await rig.tellMany(1)
+      await rig.untilSo(
+        async () => value(await rig.admin.deliveries({ status: 'failed' })).deliveries.length === at + 1,
+      )
+    }
+    await rig.admin.pause('hook')
+
+    expect(value(await rig.admin.replayAll({}))).toEqual({ replayed: 3, more: true })
+    expect(value(await rig.admin.replayAll({}))).toEqual({ replayed: 0, more: true })
+  })
+
   test('all that a filter fits are replayed once, and not again by the next call', async () => {
     rig.start([endpointOf({ url: receiver.origin })])
     receiver.behave({ kind: 'answer', status: 400 })
