@@ -123,7 +123,7 @@ test(`every delivery arrives though workers are killed all the time, those of an
     const publishing = publishAll()
     while (reached() < count) {
       // Not a wait for something: the random moment of a kill.
-      await delay(200 + random() * 1_500)
+      await delay(random() * 300)
       const at = random() < 0.5 ? 0 : 1
       workers[at]?.signal('SIGKILL')
       await workers[at]?.ended

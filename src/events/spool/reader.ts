@@ -43,6 +43,9 @@ const pauses: Backoff = { firstMs: 100, mostMs: 30_000 }
 /** Between attempts at the end, when little time is left. */
 const lastPauses: Backoff = { firstMs: 100, mostMs: 500 }
 
+/** Between two hand-overs of a few events. The first after a silence goes at once. */
+const gatherMs = 50
+
 /** Between two lines about events that are lost or refused. */
 const reportEveryMs = 60_000
 
@@ -81,6 +84,7 @@ export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
     spec.kind === 'broker' ? brokerTurn(spec.broker, parts, account) : stepTurn(spec, parts, account)
   const bell = createBell(clock)
   let failures = 0
+  let gathering = false
   let finishing = false
 
   function took(result: Turn, error?: unknown): void {
@@ -110,11 +114,20 @@ export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
     switch (result) {
       case 'moved':
         return
+      case 'little':
+        return gather()
       case 'idle':
         return bell.rings()
       case 'failed':
         return bell.pause(backoffMs(finishing ? lastPauses : pauses, failures, random()))
     }
+  }
+
+  async function gather(): Promise<void> {
+    if (finishing) return
+    gathering = true
+    await bell.pause(gatherMs)
+    gathering = false
   }
 
   async function run(): Promise<void> {
@@ -135,7 +148,7 @@ export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
     },
     lose,
     wake() {
-      if (failures === 0) bell.ring()
+      if (failures === 0 && !gathering) bell.ring()
     },
     finish() {
       finishing = true

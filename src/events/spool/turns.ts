@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../core/clock.ts'
-import type { Broker, Refusal } from '../sinks/broker.ts'
+import type { Broker, LoggedEvent, Refusal } from '../sinks/broker.ts'
 import { countTypes, type TypeCounts } from './batch.ts'
 import { isOfTheDisk } from './faults.ts'
 import type { Log, ReadLimits, Step, Taken, Wants } from './log.ts'
@@ -58,11 +58,17 @@ export interface TurnParts {
 /** How much is taken at once. */
 const limits: ReadLimits = { maxEvents: 500, maxCharacters: 512 * 1024 }
 
+/** After a hand-over of less the next can wait for more: brokers and their libraries cost by the hand-over. */
+const few: ReadLimits = { maxEvents: limits.maxEvents / 2, maxCharacters: limits.maxCharacters / 2 }
+
 /** How long one hand-over may take. Brokers have shorter limits of their own: this one is for a library that never answers. */
 const deliverLimitMs = 5 * 60_000
 
-/** How a turn went: it moved the reader on, there was nothing to read, or the log could not be used. */
-export type Turn = 'moved' | 'idle' | 'failed'
+/**
+ * How a turn went: it moved the reader on, it did so and there was little to read, there was nothing, or the log could
+ * not be used.
+ */
+export type Turn = 'moved' | 'little' | 'idle' | 'failed'
 
 /** Where a turn writes down what became of events. */
 export interface Account {
@@ -107,8 +113,13 @@ export function brokerTurn(
     const settled = inHand
     inHand = undefined
     settle(settled, answered)
-    return 'moved'
+    return isLittle(events) ? 'little' : 'moved'
   }
+}
+
+function isLittle(events: readonly LoggedEvent[]): boolean {
+  const characters = events.reduce((sum, { json }) => sum + json.length, 0)
+  return events.length < few.maxEvents && characters < few.maxCharacters
 }
 
 /** One step of a reader that works inside of the log's transaction. */

@@ -60,6 +60,9 @@ function commit(batch: Batch): number {
   return lastNumber
 }
 
+/** How long a reader waits for company to a few events. */
+const gatherMs = 50
+
 const commitIds = (...ids: string[]) => commit(batchOfIds(...ids))
 const refused = new Error('connection refused')
 const messages = () => lines.lines.map(({ level, message }) => `${level} ${message}`)
@@ -88,16 +91,53 @@ describe('delivering', () => {
     commitIds('a')
     await clock.advance(0)
     commitIds('b', 'c')
-    await clock.advance(0)
+    await clock.advance(gatherMs)
     const ahead = [...kafka.delivered]
     const behind = [...rabbitmq.delivered]
     held.resolve()
-    await clock.advance(0)
+    await clock.advance(gatherMs)
 
     expect(committed).toEqual([1, 2])
     expect([ahead, behind]).toEqual([['a', 'b', 'c'], []])
     expect(rabbitmq.handed).toEqual([['a'], ['b', 'c']])
     await end()
+  })
+
+  test('a few events go at once after a silence, and then together with those of the next moment', async () => {
+    start()
+
+    for (let at = 0; at < 10; at++) {
+      commitIds(`${at}`)
+      await clock.advance(gatherMs / 5)
+    }
+    await clock.advance(gatherMs)
+
+    expect(kafka.handed).toEqual([['0'], ['1', '2', '3', '4'], ['5', '6', '7', '8', '9']])
+    await end()
+  })
+
+  test('many events do not wait for company, be it by their number or by their size', async () => {
+    start()
+    commit(batchOf(...Array.from({ length: 300 }, (_, at) => makeEvent('auth.failed', `a${at}`, 100))))
+    await clock.advance(0)
+    commit(batchOf(...Array.from({ length: 30 }, (_, at) => makeEvent('auth.failed', `b${at}`, 15_000))))
+    await clock.advance(0)
+    commitIds('c')
+    await clock.advance(0)
+
+    expect(kafka.delivered).toHaveLength(331)
+    await end()
+  })
+
+  test('the end does not wait for company', async () => {
+    start()
+    commitIds('a')
+    await clock.advance(0)
+    commitIds('b')
+
+    await keeper.stop(0)
+
+    expect(kafka.delivered).toEqual(['a', 'b'])
   })
 
   test('a broker is never asked for a second hand-over before it has settled the first', async () => {
@@ -134,7 +174,7 @@ describe('delivering', () => {
       await clock.advance(1)
     }
     kafka.answer = async () => []
-    await clock.advance(3_200)
+    await clock.advance(3_200 + gatherMs)
 
     expect(attempts).toEqual([1, 2, 3, 4, 5])
     expect(kafka.handed.slice(0, -1)).toEqual(Array(7).fill(['a']))
@@ -305,7 +345,7 @@ describe('the numbers', () => {
       commit(
         batchOf(makeEvent('auth.failed', `a${at}`, 9_000), makeEvent('request.completed', `r${at}`, 9_000)),
       )
-      await clock.advance(0)
+      await clock.advance(gatherMs)
     }
     kafka.answer = async () => []
 
@@ -505,6 +545,7 @@ describe('a reader that works in the transaction', () => {
     await until(() => seen.length === 1)
     commitIds('b')
     await until(() => seen.length === 3)
+    await clock.advance(gatherMs)
 
     expect(seen).toEqual(['a', 'a', 'b'])
     expect(kafka.delivered).toEqual(['a', 'b'])
