@@ -14,6 +14,8 @@ const shared = {
  * processes: Gatepost, and the real Envoy, fetched on first use; `mesh` starts what is large or built.
  */
 export default {
+  // By default jest would leave one of two processors to itself, where most tests wait for other processes.
+  maxWorkers: '100%',
   projects: [
     {
       ...shared,

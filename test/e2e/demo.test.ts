@@ -29,8 +29,10 @@ const sights = [
   'wait as long as Retry-After says: 3 s',
   'allow: GET, POST',
   'file not reloaded',
-  'routes.4.auth: must be one of required, optional, none',
-  'routes.4: there is no setting "rate_limit"',
+  'routes.6.auth: must be one of required, optional, none',
+  'routes.6: there is no setting "rate_limit"',
+  'an override opens it, by the admin API: 200, 1s',
+  'x-gatepost-shadow: auth=missing_token, rate_limit=rate_limited',
   'refused: 403 insufficient_scope',
 ]
 
