@@ -63,7 +63,8 @@ export interface NewApiKey {
 
 /** Makes an API key. */
 export function newApiKey(): NewApiKey {
-  const id = randomBytes(6).toString('hex')
+  // A letter first: an id of digits alone would be a number in YAML, wherever somebody leaves the quotes out.
+  const id = `k${randomBytes(6).toString('hex')}`
   const key = `gp_${id}_${randomBytes(32).toString('base64url')}`
   return { key, id, hash: `sha256:${hashOf(key).toString('hex')}` }
 }

@@ -20,7 +20,7 @@ describe('a new key', () => {
   test('is gp_, a public id and 256 random bits; its hash is that of the whole key', () => {
     const { key, id, hash } = newApiKey()
 
-    const [, ownId, secret = ''] = /^gp_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$/.exec(key) ?? []
+    const [, ownId, secret = ''] = /^gp_(k[0-9a-f]{12})_([A-Za-z0-9_-]{43})$/.exec(key) ?? []
     expect(ownId).toBe(id)
     expect(Buffer.from(secret, 'base64url')).toHaveLength(32)
     expect(hash).toBe(`sha256:${createHash('sha256').update(key).digest('hex')}`)
