@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram } from 'prom-client'
+import { createRegistry } from './registry.ts'
 
 /** What is read at the moment of a scrape. */
 export interface DeliverSources {
@@ -13,12 +14,8 @@ export type DeliverMetrics = ReturnType<typeof createDeliverMetrics>
 
 /** Declares the metrics of webhook workers in a registry of their own. */
 export function createDeliverMetrics(sources: DeliverSources) {
-  const registers = [new Registry()]
-  const [registry] = registers as [Registry]
-  collectDefaultMetrics({ register: registry })
-  // Gauges whose names end in _total, which promtool rightly objects to.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`)
+  const registry = createRegistry()
+  const registers = [registry]
 
   new Gauge({
     name: 'gateway_webhook_in_flight',

@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram } from 'prom-client'
 import type { CircuitState } from '../core/circuits.ts'
+import { createRegistry } from './registry.ts'
 
 /** Upper bounds of duration buckets, in seconds: fine where a verdict lies, coarse where an upstream does. */
 const durationBuckets = [
@@ -64,12 +65,8 @@ export type Metrics = ReturnType<typeof createMetrics>
 
 /** Declares the metrics in a registry of their own. */
 export function createMetrics(sources: MetricSources) {
-  const registers = [new Registry()]
-  const [registry] = registers as [Registry]
-  collectDefaultMetrics({ register: registry })
-  // Gauges whose names end in _total, which promtool rightly objects to.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`)
+  const registry = createRegistry()
+  const registers = [registry]
 
   new Gauge({
     name: 'gateway_token_cache_entries',
