@@ -26,6 +26,8 @@ export interface Arguments {
   seconds: number
   rounds: number
   requests: number
+  /** Requests in a second of "events". */
+  rate: number
   /** A folder for V8's CPU profiles of each Gatepost. */
   profile: string | undefined
 }
@@ -52,6 +54,7 @@ ${Object.entries(setups)
   --seconds N       length of a round (default 5)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
   --requests N      requests of "${guardName}" for each setup (default 20000)
+  --rate N          requests in a second of "${eventsName}" (default 500)
   --profile FOLDER  write V8's CPU profile of each Gatepost there
   --help            this text
 
@@ -74,6 +77,7 @@ export function parseArguments(args: string[]): Arguments {
     seconds: wholeNumber('--seconds', values.seconds),
     rounds: wholeNumber('--rounds', values.rounds),
     requests: wholeNumber('--requests', values.requests),
+    rate: wholeNumber('--rate', values.rate),
     profile: values.profile,
   }
 }
@@ -87,6 +91,7 @@ function parse(args: string[]) {
         seconds: { type: 'string', default: '5' },
         rounds: { type: 'string', default: '3' },
         requests: { type: 'string', default: '20000' },
+        rate: { type: 'string', default: '500' },
         profile: { type: 'string' },
         help: { type: 'boolean', default: false },
       },

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { newApiKey } from '../src/auth/api-keys.ts'
 import { freshQueue, freshTopics } from '../test/faults/delivered.ts'
-import { nowMs, type SentRequest, startLoad } from '../test/faults/load.ts'
+import { nowMs } from '../test/faults/load.ts'
 import type { Progress } from '../test/support/cache.ts'
 import { startEnvoy } from '../test/support/envoy.ts'
 import { bundledConfig } from '../test/support/envoy-config.ts'
@@ -15,11 +15,15 @@ import { startRabbitMq } from '../test/support/rabbitmq.ts'
 import { tempFolder } from '../test/support/temp.ts'
 import { throughExtAuthz } from '../test/support/verdicts.ts'
 import { cpuMs, mainThreadCpuMs } from './cpu.ts'
+import { sendLoad } from './events-load.ts'
+import { divideProcessors, hurry, pin } from './processors.ts'
 
 /** What the measurement of events is asked for. */
 export interface EventsOptions {
   seconds: number
   rounds: number
+  /** Requests through Envoy in a second, each of which becomes an event. */
+  rate: number
   /** The environment of every Gatepost beside its settings, such as NODE_OPTIONS. */
   environment: Readonly<Record<string, string>>
   progress: Progress
@@ -36,20 +40,16 @@ interface EventsRound {
   cpuSeconds: number
   /** The same of the thread alone that gives verdicts. */
   mainCpuSeconds: number
-  /** Of verdicts at Gatepost's own door, from when a call was due. */
-  p50Ms: number
-  p99Ms: number
-  /** Requests and calls that were not allowed. */
+  /** How long each verdict took at Gatepost's own door, ascending. */
+  timesMs: readonly number[]
+  /** Requests and calls that were not answered as they must be. */
   failures: number
 }
 
-/** Requests through Envoy in a second, each of which becomes an event. */
-const requestsPerSecond = 500
+/** Calls beside the requests, whose verdicts are timed. */
+const probesPerSecond = 300
 
-/** Beside them, calls whose verdict is timed. */
-const probesPerSecond = 200
-
-const warmUpSeconds = 4
+const warmUpSeconds = 5
 
 /** A Gatepost whose events go to one place, and the Envoy before it. */
 interface Subject {
@@ -61,17 +61,20 @@ interface Subject {
 
 /**
  * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. All subjects run
- * from beginning to end, and take turns in each round.
+ * from beginning to end, and take turns in each round. Gatepost has one processor, all its threads together, and
+ * everything else has the others. The second subject is as the first: how far these two differ is what cannot be told
+ * apart here.
  */
 export async function measureEvents(options: EventsOptions): Promise<EventsRow[]> {
-  const { seconds, rounds, progress } = options
+  const { seconds, rounds, rate, progress } = options
   await using parts = new AsyncDisposableStack()
   const { subjects, key } = await startSubjects(parts, options)
+  if (!hurry()) progress('without the right to a higher priority: the clock of the calls is less exact')
   const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
   let sequence = 0
   const measure = (subject: Subject, length: number) => {
     sequence += 1
-    return measureRound(subject, key, `round-${sequence}`, length)
+    return measureRound(subject, { key, name: `round-${sequence}`, seconds: length, rate })
   }
   for (const { subject } of rows) {
     progress(`warming up: ${subject.title}`)
@@ -93,6 +96,7 @@ function rotated<T>(rows: readonly T[], by: number): T[] {
 }
 
 async function startSubjects(parts: AsyncDisposableStack, { environment, progress }: EventsOptions) {
+  const processors = await divideProcessors()
   const folder = parts.use(await tempFolder('bench-events'))
   const { key, id, hash } = newApiKey()
   const keysFile = join(folder.path, 'keys.yaml')
@@ -105,6 +109,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
 
   const places: Readonly<Record<string, Record<string, string>>> = {
     'no sink': {},
+    'no sink, again': {},
     'the log, a file': { GATEPOST_EVENTS_LOG: join(folder.path, 'events.jsonl') },
     Kafka: { KAFKA_BROKERS: kafka.address('plain') },
     RabbitMQ: { AMQP_URL: `amqp://guest:guest@${rabbit.address}` },
@@ -124,6 +129,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
       }),
     )
     await waitUntilReady(gatepost)
+    await pin(gatepost.process.pid, processors.gatepost)
     const clusters = {
       gatepost: gatepost.grpcAddress,
       user_service: upstream.address,
@@ -140,35 +146,33 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
   return { subjects, key }
 }
 
+interface RoundPlan {
+  key: string
+  name: string
+  seconds: number
+  rate: number
+}
+
 async function measureRound(
   { gatepost, client, origin }: Subject,
-  key: string,
-  name: string,
-  seconds: number,
+  { key, name, seconds, rate }: RoundPlan,
 ): Promise<EventsRound> {
   const { pid } = gatepost.process
   const before = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
-  const keys = new Map([['client-0', key]])
-  const requests = requestsPerSecond * seconds
-  const load = startLoad(origin, { name, requests, perSecond: requestsPerSecond, keys })
+  const requests = rate * seconds
+  const load = sendLoad({ origin, name, requests, perSecond: rate, keys: new Map([['client-0', key]]) })
   const probes = await probe(client, key, seconds)
-  const sent = await load.done
+  const wrong = await load
   // What it costs to deliver the last of them belongs to the round.
   await untilDelivered(gatepost)
   const after = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
-  const times = probes.map(({ tookMs }) => tookMs).sort((a, b) => a - b)
   return {
     // Milliseconds for one are seconds for a thousand.
     cpuSeconds: (after.all - before.all) / requests,
     mainCpuSeconds: (after.main - before.main) / requests,
-    p50Ms: quantile(times, 0.5),
-    p99Ms: quantile(times, 0.99),
-    failures: sent.filter(isWrong).length + probes.filter(({ isAllowed }) => !isAllowed).length,
+    timesMs: probes.map(({ tookMs }) => tookMs).sort((a, b) => a - b),
+    failures: wrong + probes.filter(({ isAllowed }) => !isAllowed).length,
   }
-}
-
-function isWrong({ client, status }: SentRequest): boolean {
-  return status !== (client === undefined ? 401 : 200)
 }
 
 /** Several of the access log's flush intervals; and between two looks at how sinks stand, which cost CPU themselves. */
@@ -191,23 +195,27 @@ interface Probe {
   isAllowed: boolean
 }
 
-/** Asks for verdicts at a steady rate; a late one delays no other, and counts from when it was due. */
+/** Asks for verdicts at moments that know nothing of each other; a late answer delays no call. */
 async function probe(client: GrpcClient, key: string, seconds: number): Promise<Probe[]> {
   const calls: Promise<Probe>[] = []
-  const beganAtMs = nowMs()
-  for (let at = 0; at < probesPerSecond * seconds; at += 1) {
-    const dueAtMs = beganAtMs + (at / probesPerSecond) * 1_000
-    // A timer may ring a little early: never send before the time.
-    while (nowMs() < dueAtMs) await delay(1)
-    calls.push(ask(client, key, dueAtMs))
+  const endMs = nowMs() + seconds * 1_000
+  for (let dueMs = nowMs(); dueMs < endMs; dueMs += exponential(1_000 / probesPerSecond)) {
+    // Timers count whole milliseconds.
+    while (nowMs() < dueMs) await delay(1)
+    calls.push(ask(client, key))
   }
   return Promise.all(calls)
 }
 
-async function ask(client: GrpcClient, key: string, dueAtMs: number): Promise<Probe> {
+function exponential(mean: number): number {
+  return -mean * Math.log(1 - Math.random())
+}
+
+async function ask(client: GrpcClient, key: string): Promise<Probe> {
   const request = { path: '/users/42', headers: [['x-api-key', key]] } as const
+  const sentAtMs = nowMs()
   const { verdict } = await throughExtAuthz(client, request, 'map')
-  return { tookMs: nowMs() - dueAtMs, isAllowed: verdict === 'allow' }
+  return { tookMs: nowMs() - sentAtMs, isAllowed: verdict === 'allow' }
 }
 
 /** The rows as a table of Markdown; ratios are to the first row's, round by round. */
@@ -227,24 +235,28 @@ export function eventsCostTable(rows: readonly EventsRow[]): string {
       ratio(({ cpuSeconds }) => cpuSeconds),
       figure(({ mainCpuSeconds }) => mainCpuSeconds, 3),
       ratio(({ mainCpuSeconds }) => mainCpuSeconds),
-      figure(({ p50Ms }) => p50Ms, 2),
-      figure(({ p99Ms }) => p99Ms, 1),
-      ratio(({ p50Ms }) => p50Ms),
-      ratio(({ p99Ms }) => p99Ms),
-      (leastP99Ms(rounds) / leastP99Ms(base?.rounds ?? rounds)).toFixed(2),
+      figure(p50Of, 2),
+      ratio(p50Of),
+      figure(p99Of, 2),
+      ratio(p99Of),
+      (p99Of(together(rounds)) / p99Of(together(base?.rounds ?? rounds))).toFixed(2),
       String(rounds.reduce((sum, { failures }) => sum + failures, 0)),
     ]
   })
   return [
-    '| events go to | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | verdict p99 ms | p50 ratio | p99 ratio | p99 ratio of the best rounds | failures |',
+    '| events go to | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | ratio of all rounds together | failures |',
     '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...lines.map((cells) => `| ${cells.join(' | ')} |`),
   ].join('\n')
 }
 
-/** Of the round that the machine's other work disturbed least. */
-function leastP99Ms(rounds: readonly EventsRound[]): number {
-  return Math.min(...rounds.map(({ p99Ms }) => p99Ms))
+type Times = Pick<EventsRound, 'timesMs'>
+
+const p50Of = ({ timesMs }: Times) => quantile(timesMs, 0.5)
+const p99Of = ({ timesMs }: Times) => quantile(timesMs, 0.99)
+
+function together(rounds: readonly Times[]): Times {
+  return { timesMs: rounds.flatMap(({ timesMs }) => timesMs).sort((a, b) => a - b) }
 }
 
 /** The median, with the least and the most in parentheses. */

@@ -96,8 +96,8 @@ async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
   return phases.every(({ notAllowed }) => notAllowed === 0)
 }
 
-async function events({ seconds, rounds }: Arguments, options: StackOptions): Promise<boolean> {
-  const rows = await measureEvents({ ...options, seconds, rounds })
+async function events({ seconds, rounds, rate }: Arguments, options: StackOptions): Promise<boolean> {
+  const rows = await measureEvents({ ...options, seconds, rounds, rate })
   print(eventsCostTable(rows))
   return rows.every(({ rounds: all }) => all.every(({ failures }) => failures === 0))
 }

@@ -6,9 +6,11 @@ import type { TakeBatch } from './access-log.ts'
 import type { Check } from './ext-authz.ts'
 import type { OpenProcSession } from './ext-proc.ts'
 import { Health } from './health.ts'
+import { letGoOfClosedStreams } from './letting-go.ts'
 import type { MutualTls } from './mutual-tls.ts'
+import { OpenCalls } from './open-calls.ts'
 import { loadProtos } from './protos.ts'
-import { clientStream, duplex, endEndless, giveUp, type OnReply, type OpenCalls, unary } from './transport.ts'
+import { clientStream, duplex, type OnReply, unary } from './transport.ts'
 import { clearDeadSocket } from './unix-socket.ts'
 
 /** What the gRPC server is made of. */
@@ -69,9 +71,13 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
   const health = new Health(serviceNames)
   const server = new Server(serverOptions)
   allowManyResets(server)
-  const calls: OpenCalls = { unanswered: new Set(), endless: new Set() }
-  openDoors(server, { ...parts, calls }, health)
+  const unanswered = new OpenCalls()
+  // Streams that never end by themselves.
+  const endless = new OpenCalls()
+  openDoors(server, { ...parts, unanswered, endless }, health)
+  const keepStreams = letGoOfClosedStreams()
   const address = await listen(server, parts).catch((cause: unknown) => {
+    keepStreams()
     parts.tls?.close(0)
     server.forceShutdown()
     throw new CannotListen(parts.address, cause)
@@ -81,21 +87,26 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
     health,
     async close(timeoutMs) {
       health.endWatches()
-      const lastEntries = setTimeout(() => endEndless(calls), Math.min(lastEntriesMs, timeoutMs))
-      const timer = setTimeout(() => giveUp(calls), timeoutMs)
+      const lastEntries = setTimeout(() => endless.endAll(), Math.min(lastEntriesMs, timeoutMs))
+      const timer = setTimeout(() => unanswered.endAll(), timeoutMs)
       parts.tls?.close(timeoutMs + lastWordsMs)
       await shutDown(server, showAddress(address), timeoutMs + lastWordsMs)
+      keepStreams()
       clearTimeout(lastEntries)
       clearTimeout(timer)
     },
   }
 }
 
-function openDoors(server: Server, parts: GrpcServerParts & { calls: OpenCalls }, health: Health): void {
+function openDoors(
+  server: Server,
+  parts: GrpcServerParts & Record<'unanswered' | 'endless', OpenCalls>,
+  health: Health,
+): void {
   const { Authorization, ExternalProcessor, AccessLogService, Health: HealthService } = loadProtos()
   server.addService(Authorization, { Check: unary('ext_authz', parts.check, parts) })
   server.addService(ExternalProcessor, { Process: duplex('ext_proc', parts.process, parts) })
-  server.addService(AccessLogService, { StreamAccessLogs: clientStream(parts.takeBatch, {}, parts.calls) })
+  server.addService(AccessLogService, { StreamAccessLogs: clientStream(parts.takeBatch, {}, parts.endless) })
   server.addService(HealthService, health.handlers)
 }
 

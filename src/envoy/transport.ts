@@ -8,6 +8,8 @@ import {
   status,
 } from '@grpc/grpc-js'
 import type { Door } from '../core/request.ts'
+import { letGoOfCall } from './letting-go.ts'
+import { isUnderWay, type OpenCalls } from './open-calls.ts'
 
 /** Told how long a door took from message to reply, in milliseconds; for metrics. */
 export type OnReply = (door: Door, tookMs: number) => void
@@ -17,43 +19,24 @@ export interface TransportParts {
   onReply: OnReply
   /** Milliseconds that only grow. */
   monotonicMs: () => number
-  /** Calls under way. */
-  calls: OpenCalls
-}
-
-/** The calls under way, so that stopping can end them: some by themselves, some in time, some not. */
-export interface OpenCalls {
-  /** Calls that wait for an answer; each entry answers one with UNAVAILABLE. */
-  unanswered: Set<() => void>
-  /** Streams that never end by themselves; each entry ends one well. */
-  endless: Set<() => void>
-}
-
-/** Ends the streams that nobody waits for. */
-export function endEndless({ endless }: OpenCalls): void {
-  for (const end of endless) end()
-  endless.clear()
-}
-
-/** Answers what could not be answered in time. */
-export function giveUp({ unanswered }: OpenCalls): void {
-  for (const answer of unanswered) answer()
-  unanswered.clear()
+  /** Calls that wait for an answer; ending one answers it with UNAVAILABLE. */
+  unanswered: OpenCalls
 }
 
 /** Fits a door to grpc-js: its reply goes out, its fault becomes a status, so that Envoy's failure mode rules. */
 export function unary<I, O>(
   door: Door,
   handle: (message: I) => Promise<O>,
-  { onReply, monotonicMs, calls }: TransportParts,
+  { onReply, monotonicMs, unanswered }: TransportParts,
 ): handleUnaryCall<I, O> {
   return (call, callback) => {
     const startedMs = monotonicMs()
-    const stop = () => callback(noVerdict('Gatepost is stopping'))
-    calls.unanswered.add(stop)
+    const open = unanswered.begin(() => callback(noVerdict('Gatepost is stopping')))
     // Once given up the call is answered, and whatever comes after all has no taker.
     const answer: sendUnaryData<O> = (...reply) => {
-      if (calls.unanswered.delete(stop)) callback(...reply)
+      if (!unanswered.finish(open)) return
+      callback(...reply)
+      letGoOfCall(call)
     }
     handle(call.request)
       .then(
@@ -80,28 +63,27 @@ export interface StreamSession<I, O> {
  */
 export function duplex<I, O>(
   door: Door,
-  open: (metadata: Readonly<Record<string, string>>) => StreamSession<I, O>,
-  { onReply, monotonicMs, calls }: TransportParts,
+  openSession: (metadata: Readonly<Record<string, string>>) => StreamSession<I, O>,
+  { onReply, monotonicMs, unanswered }: TransportParts,
 ): handleBidiStreamingCall<I, O> {
   return (call) => {
-    const settled = () => calls.unanswered.delete(stop)
+    const open = unanswered.begin(() => call.emit('error', noVerdict('Gatepost is stopping')))
+    const settled = () => unanswered.finish(open)
     const fail = (details: string) => {
       // `destroy` would lose the status.
       if (settled()) call.emit('error', noVerdict(details))
     }
-    const stop = () => call.emit('error', noVerdict('Gatepost is stopping'))
-    calls.unanswered.add(stop)
 
     let work: Promise<void> = Promise.resolve()
     const next = (step: () => void | Promise<void>) => {
       work = work
-        .then(() => (calls.unanswered.has(stop) ? step() : undefined))
+        .then(() => (isUnderWay(open) ? step() : undefined))
         .catch(() => fail('no verdict: see the log of Gatepost'))
     }
 
     let session: StreamSession<I, O>
     try {
-      session = open(textMetadata(call.metadata))
+      session = openSession(textMetadata(call.metadata))
     } catch {
       fail('cannot use the initial metadata: see the log of Gatepost')
       return
@@ -110,7 +92,7 @@ export function duplex<I, O>(
       next(async () => {
         const startedMs = monotonicMs()
         const reply = await session.take(message)
-        if (reply !== undefined && calls.unanswered.has(stop)) call.write(reply)
+        if (reply !== undefined && isUnderWay(open)) call.write(reply)
         onReply(door, monotonicMs() - startedMs)
       }),
     )
@@ -130,6 +112,7 @@ export function duplex<I, O>(
       }),
     )
     call.on('error', settled)
+    call.once('close', () => setImmediate(letGoOfCall, call))
   }
 }
 
@@ -140,24 +123,24 @@ export function duplex<I, O>(
 export function clientStream<I, O>(
   take: (message: I) => void,
   reply: O,
-  { endless }: OpenCalls,
+  endless: OpenCalls,
 ): handleClientStreamingCall<I, O> {
   return (call, callback) => {
-    const end = () => {
-      if (endless.delete(end)) callback(null, reply)
-    }
-    endless.add(end)
+    const open = endless.begin(() => callback(null, reply))
+    const ended = () => endless.finish(open)
     call.on('data', (message: I) => {
       try {
         take(message)
       } catch {
         // The door has counted and logged it.
-        if (endless.delete(end)) callback({ code: status.INTERNAL, details: 'batch not taken' })
+        if (ended()) callback({ code: status.INTERNAL, details: 'batch not taken' })
       }
     })
-    call.on('end', end)
-    call.on('error', () => endless.delete(end))
-    call.on('cancelled', () => endless.delete(end))
+    call.on('end', () => {
+      if (ended()) callback(null, reply)
+    })
+    call.on('error', ended)
+    call.on('cancelled', ended)
   }
 }
 
