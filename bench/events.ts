@@ -3,20 +3,20 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { newApiKey } from '../src/auth/api-keys.ts'
 import { freshQueue, freshTopics } from '../test/faults/delivered.ts'
-import { nowMs } from '../test/faults/load.ts'
+import { type SentRequest, startLoad } from '../test/faults/load.ts'
 import type { Progress } from '../test/support/cache.ts'
 import { startEnvoy } from '../test/support/envoy.ts'
 import { bundledConfig } from '../test/support/envoy-config.ts'
 import { type Gatepost, startGatepost, waitUntilReady } from '../test/support/gatepost.ts'
-import { connectGrpc, type GrpcClient } from '../test/support/grpc-client.ts'
 import { startKafka } from '../test/support/kafka.ts'
 import { startNginx } from '../test/support/nginx.ts'
 import { startRabbitMq } from '../test/support/rabbitmq.ts'
 import { tempFolder } from '../test/support/temp.ts'
-import { throughExtAuthz } from '../test/support/verdicts.ts'
+import { checkRequest } from '../test/support/verdicts.ts'
+import { counterSum } from './counters.ts'
 import { cpuMs, mainThreadCpuMs } from './cpu.ts'
-import { sendLoad } from './events-load.ts'
-import { divideProcessors, hurry, pin } from './processors.ts'
+import { ghzSteadily } from './load.ts'
+import { divideProcessors, pin } from './processors.ts'
 
 /** What the measurement of events is asked for. */
 export interface EventsOptions {
@@ -56,7 +56,6 @@ interface Subject {
   title: string
   gatepost: Gatepost
   origin: string
-  client: GrpcClient
 }
 
 /**
@@ -69,7 +68,6 @@ export async function measureEvents(options: EventsOptions): Promise<EventsRow[]
   const { seconds, rounds, rate, progress } = options
   await using parts = new AsyncDisposableStack()
   const { subjects, key } = await startSubjects(parts, options)
-  if (!hurry()) progress('without the right to a higher priority: the clock of the calls is less exact')
   const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
   let sequence = 0
   const measure = (subject: Subject, length: number) => {
@@ -140,8 +138,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
         progress,
       }),
     )
-    const client = parts.use(connectGrpc(gatepost.grpcAddress))
-    subjects.push({ title, gatepost, client, origin: `http://${envoy.listeners['ingress']}` })
+    subjects.push({ title, gatepost, origin: `http://${envoy.listeners['ingress']}` })
   }
   return { subjects, key }
 }
@@ -154,25 +151,39 @@ interface RoundPlan {
 }
 
 async function measureRound(
-  { gatepost, client, origin }: Subject,
+  { gatepost, origin }: Subject,
   { key, name, seconds, rate }: RoundPlan,
 ): Promise<EventsRound> {
   const { pid } = gatepost.process
   const before = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
   const requests = rate * seconds
-  const load = sendLoad({ origin, name, requests, perSecond: rate, keys: new Map([['client-0', key]]) })
-  const probes = await probe(client, key, seconds)
-  const wrong = await load
+  const allowedBefore = await allowed(gatepost)
+  const keys = new Map([['client-0', key]])
+  const check = checkRequest({ path: '/users/42', headers: [['x-api-key', key]] }, 'map')
+  const [sent, timesMs] = await Promise.all([
+    startLoad(origin, { name, requests, perSecond: rate, keys }).done,
+    ghzSteadily(gatepost.grpcAddress, { check, perSecond: probesPerSecond, seconds }),
+  ])
   // What it costs to deliver the last of them belongs to the round.
   await untilDelivered(gatepost)
   const after = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
+  const expected = sent.filter(({ client }) => client !== undefined).length + timesMs.length
   return {
     // Milliseconds for one are seconds for a thousand.
     cpuSeconds: (after.all - before.all) / requests,
     mainCpuSeconds: (after.main - before.main) / requests,
-    timesMs: probes.map(({ tookMs }) => tookMs).sort((a, b) => a - b),
-    failures: wrong + probes.filter(({ isAllowed }) => !isAllowed).length,
+    timesMs: timesMs.sort((a, b) => a - b),
+    failures: sent.filter(isWrong).length + Math.abs(expected - (await allowed(gatepost)) + allowedBefore),
   }
+}
+
+function isWrong({ client, status }: SentRequest): boolean {
+  return status !== (client === undefined ? 401 : 200)
+}
+
+/** To ghz a denial is a good answer: Gatepost's own count tells. */
+function allowed({ adminAddress }: Gatepost): Promise<number> {
+  return counterSum(adminAddress, 'gateway_decisions_total', { decision: 'allow' })
 }
 
 /** Several of the access log's flush intervals; and between two looks at how sinks stand, which cost CPU themselves. */
@@ -188,34 +199,6 @@ async function untilDelivered({ adminAddress, process }: Gatepost): Promise<void
 
 interface Readiness {
   sinks: Record<string, { queued: number }>
-}
-
-interface Probe {
-  tookMs: number
-  isAllowed: boolean
-}
-
-/** Asks for verdicts at moments that know nothing of each other; a late answer delays no call. */
-async function probe(client: GrpcClient, key: string, seconds: number): Promise<Probe[]> {
-  const calls: Promise<Probe>[] = []
-  const endMs = nowMs() + seconds * 1_000
-  for (let dueMs = nowMs(); dueMs < endMs; dueMs += exponential(1_000 / probesPerSecond)) {
-    // Timers count whole milliseconds.
-    while (nowMs() < dueMs) await delay(1)
-    calls.push(ask(client, key))
-  }
-  return Promise.all(calls)
-}
-
-function exponential(mean: number): number {
-  return -mean * Math.log(1 - Math.random())
-}
-
-async function ask(client: GrpcClient, key: string): Promise<Probe> {
-  const request = { path: '/users/42', headers: [['x-api-key', key]] } as const
-  const sentAtMs = nowMs()
-  const { verdict } = await throughExtAuthz(client, request, 'map')
-  return { tookMs: nowMs() - sentAtMs, isAllowed: verdict === 'allow' }
 }
 
 /** The rows as a table of Markdown; ratios are to the first row's, round by round. */

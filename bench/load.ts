@@ -73,29 +73,13 @@ interface GhzReport {
   total: number
   latencyDistribution: { percentage: number; latency: number }[]
   statusCodeDistribution: Record<string, number>
+  /** Each call. */
+  details: { latency: number }[]
 }
 
 /** Lets ghz send Checks for some seconds, over one connection, as a worker of Envoy does. */
 export async function ghzFor(grpcAddress: string, seconds: number, traffic: Traffic): Promise<LoadResult> {
-  const flags = {
-    'import-paths': protoFolder,
-    proto: 'envoy/service/auth/v3/external_auth.proto',
-    call: 'envoy.service.auth.v3.Authorization.Check',
-    'data-file': traffic.checksFile,
-    connections: '1',
-    concurrency: String(concurrency),
-    duration: `${seconds}s`,
-    // Calls under way at the end are waited for: cut off they would count as errors.
-    'duration-stop': 'wait',
-    format: 'json',
-  }
-  const output = await run({
-    name: 'ghz',
-    command: await ghzBinary(),
-    args: ['--insecure', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`), grpcAddress],
-    limitMs: (seconds + 60) * 1_000,
-  })
-  const report = JSON.parse(output) as GhzReport
+  const report = await ghz(grpcAddress, seconds, { 'data-file': traffic.checksFile })
   const latencyMs = (percentage: number) =>
     (report.latencyDistribution.find((row) => row.percentage === percentage)?.latency ?? 0) / 1e6
   return {
@@ -105,4 +89,46 @@ export async function ghzFor(grpcAddress: string, seconds: number, traffic: Traf
     p99Ms: latencyMs(99),
     failures: report.count - (report.statusCodeDistribution['OK'] ?? 0),
   }
+}
+
+/** Lets ghz send the same Check so many times a second, however late the answers are. @returns milliseconds of each. */
+export async function ghzSteadily(
+  grpcAddress: string,
+  { check, perSecond, seconds }: { check: object; perSecond: number; seconds: number },
+): Promise<number[]> {
+  const { details } = await ghz(
+    grpcAddress,
+    seconds,
+    { data: JSON.stringify(check), rps: String(perSecond) },
+    '--async',
+  )
+  return details.map(({ latency }) => latency / 1e6)
+}
+
+async function ghz(
+  grpcAddress: string,
+  seconds: number,
+  more: Readonly<Record<string, string>>,
+  ...switches: readonly string[]
+): Promise<GhzReport> {
+  const flags = {
+    'import-paths': protoFolder,
+    proto: 'envoy/service/auth/v3/external_auth.proto',
+    call: 'envoy.service.auth.v3.Authorization.Check',
+    connections: '1',
+    concurrency: String(concurrency),
+    duration: `${seconds}s`,
+    // Calls under way at the end are waited for: cut off they would count as errors.
+    'duration-stop': 'wait',
+    format: 'json',
+    ...more,
+  }
+  const options = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)
+  const output = await run({
+    name: 'ghz',
+    command: await ghzBinary(),
+    args: ['--insecure', ...switches, ...options, grpcAddress],
+    limitMs: (seconds + 60) * 1_000,
+  })
+  return JSON.parse(output) as GhzReport
 }

@@ -1,4 +1,4 @@
-import { availableParallelism, constants, setPriority } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { run } from '../test/support/process.ts'
 
 /** Which processors Gatepost has, and which everything else: lists as taskset writes them. */
@@ -25,17 +25,4 @@ export async function divideProcessors(): Promise<Processors> {
 export async function pin(pid: number, processors: string): Promise<void> {
   const args = ['--all-tasks', '--cpu-list', '--pid', processors, String(pid)]
   await run({ name: 'taskset', command: 'taskset', args })
-}
-
-/**
- * Lets this thread run before every other of its processor, so that what it times is not its own waiting.
- * @returns whether this user may do so.
- */
-export function hurry(): boolean {
-  try {
-    setPriority(0, constants.priority.PRIORITY_HIGHEST)
-    return true
-  } catch {
-    return false
-  }
 }

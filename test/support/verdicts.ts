@@ -85,7 +85,8 @@ function isGrpc({ headers = [] }: SentRequest): boolean {
   return headers.some(([name, value]) => name === 'content-type' && /^application\/grpc/.test(String(value)))
 }
 
-function checkRequest(request: SentRequest, encoding: 'map' | 'raw'): CheckRequest {
+/** A request as Envoy asks ext_authz about it. */
+export function checkRequest(request: SentRequest, encoding: 'map' | 'raw'): CheckRequest {
   const { method = 'GET', authority = 'api.example.com', path = '/orders', settings = {} } = request
   const lines = allHeaders(request)
   const headers =
