@@ -49,7 +49,11 @@ interface EventsRound {
 /** Calls beside the requests, whose verdicts are timed. */
 const probesPerSecond = 300
 
-const warmUpSeconds = 5
+/** Before the first round: until V8 has found how large the heap is to be. */
+const warmUpSeconds = 15
+
+/** Before each round: what was put off while the process stood still is done. */
+const wakeUpSeconds = 3
 
 /** A Gatepost whose events go to one place, and the Envoy before it. */
 interface Subject {
@@ -59,8 +63,8 @@ interface Subject {
 }
 
 /**
- * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. All subjects run
- * from beginning to end, and take turns in each round. Gatepost has one processor, all its threads together, and
+ * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. Subjects take turns
+ * in each round, and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all its threads together, and
  * everything else has the others. The second subject is as the first: how far these two differ is what cannot be told
  * apart here.
  */
@@ -74,14 +78,23 @@ export async function measureEvents(options: EventsOptions): Promise<EventsRow[]
     sequence += 1
     return measureRound(subject, { key, name: `round-${sequence}`, seconds: length, rate })
   }
+  const inTurn = async (subject: Subject, lengths: readonly number[]) => {
+    const { process } = subject.gatepost
+    process.signal('SIGCONT')
+    const results: EventsRound[] = []
+    for (const length of lengths) results.push(await measure(subject, length))
+    process.signal('SIGSTOP')
+    return results
+  }
   for (const { subject } of rows) {
     progress(`warming up: ${subject.title}`)
-    await measure(subject, warmUpSeconds)
+    await inTurn(subject, [warmUpSeconds])
   }
   for (let round = 1; round <= rounds; round += 1) {
     for (const row of rotated(rows, round)) {
       progress(`round ${round} of ${rounds}: ${row.title}`)
-      row.rounds.push(await measure(row.subject, seconds))
+      const results = await inTurn(row.subject, [wakeUpSeconds, seconds])
+      row.rounds.push(...results.slice(-1))
     }
   }
   return rows
@@ -126,6 +139,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
         ...settings,
       }),
     )
+    parts.defer(() => gatepost.process.signal('SIGCONT'))
     await waitUntilReady(gatepost)
     await pin(gatepost.process.pid, processors.gatepost)
     const clusters = {
@@ -138,6 +152,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
         progress,
       }),
     )
+    gatepost.process.signal('SIGSTOP')
     subjects.push({ title, gatepost, origin: `http://${envoy.listeners['ingress']}` })
   }
   return { subjects, key }

