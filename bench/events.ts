@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { newApiKey } from '../src/auth/api-keys.ts'
 import { freshQueue, freshTopics } from '../test/faults/delivered.ts'
-import { type SentRequest, startLoad } from '../test/faults/load.ts'
 import type { Progress } from '../test/support/cache.ts'
 import { startEnvoy } from '../test/support/envoy.ts'
 import { bundledConfig } from '../test/support/envoy-config.ts'
@@ -15,7 +14,7 @@ import { tempFolder } from '../test/support/temp.ts'
 import { checkRequest } from '../test/support/verdicts.ts'
 import { counterSum } from './counters.ts'
 import { cpuMs, mainThreadCpuMs } from './cpu.ts'
-import { ghzSteadily } from './load.ts'
+import { ghzSteadily, wrkSteadily } from './load.ts'
 import { divideProcessors, pin } from './processors.ts'
 
 /** What the measurement of events is asked for. */
@@ -73,16 +72,11 @@ export async function measureEvents(options: EventsOptions): Promise<EventsRow[]
   await using parts = new AsyncDisposableStack()
   const { subjects, key } = await startSubjects(parts, options)
   const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
-  let sequence = 0
-  const measure = (subject: Subject, length: number) => {
-    sequence += 1
-    return measureRound(subject, { key, name: `round-${sequence}`, seconds: length, rate })
-  }
   const inTurn = async (subject: Subject, lengths: readonly number[]) => {
     const { process } = subject.gatepost
     process.signal('SIGCONT')
     const results: EventsRound[] = []
-    for (const length of lengths) results.push(await measure(subject, length))
+    for (const length of lengths) results.push(await measureRound(subject, { key, seconds: length, rate }))
     process.signal('SIGSTOP')
     return results
   }
@@ -160,45 +154,39 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
 
 interface RoundPlan {
   key: string
-  name: string
   seconds: number
   rate: number
 }
 
 async function measureRound(
   { gatepost, origin }: Subject,
-  { key, name, seconds, rate }: RoundPlan,
+  { key, seconds, rate }: RoundPlan,
 ): Promise<EventsRound> {
   const { pid } = gatepost.process
-  const before = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
-  const requests = rate * seconds
-  const allowedBefore = await allowed(gatepost)
-  const keys = new Map([['client-0', key]])
+  const before = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid), ...(await verdicts(gatepost)) }
   const check = checkRequest({ path: '/users/42', headers: [['x-api-key', key]] }, 'map')
-  const [sent, timesMs] = await Promise.all([
-    startLoad(origin, { name, requests, perSecond: rate, keys }).done,
+  const [{ requests, refused, broken }, timesMs] = await Promise.all([
+    wrkSteadily(origin, { key, perSecond: rate, seconds }),
     ghzSteadily(gatepost.grpcAddress, { check, perSecond: probesPerSecond, seconds }),
   ])
   // What it costs to deliver the last of them belongs to the round.
   await untilDelivered(gatepost)
-  const after = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid) }
-  const expected = sent.filter(({ client }) => client !== undefined).length + timesMs.length
+  const after = { all: await cpuMs(pid), main: await mainThreadCpuMs(pid), ...(await verdicts(gatepost)) }
+  // To ghz a denial is a good answer, and wrk does not tell which key was refused: Gatepost's own counts do.
+  const wronglyRefused = refused - (after.deny - before.deny)
+  const notAllowed = timesMs.length + (requests - refused) - (after.allow - before.allow)
   return {
     // Milliseconds for one are seconds for a thousand.
     cpuSeconds: (after.all - before.all) / requests,
     mainCpuSeconds: (after.main - before.main) / requests,
     timesMs: timesMs.sort((a, b) => a - b),
-    failures: sent.filter(isWrong).length + Math.abs(expected - (await allowed(gatepost)) + allowedBefore),
+    failures: broken + Math.max(0, wronglyRefused) + Math.max(0, notAllowed),
   }
 }
 
-function isWrong({ client, status }: SentRequest): boolean {
-  return status !== (client === undefined ? 401 : 200)
-}
-
-/** To ghz a denial is a good answer: Gatepost's own count tells. */
-function allowed({ adminAddress }: Gatepost): Promise<number> {
-  return counterSum(adminAddress, 'gateway_decisions_total', { decision: 'allow' })
+async function verdicts({ adminAddress }: Gatepost): Promise<Record<'allow' | 'deny', number>> {
+  const count = (decision: string) => counterSum(adminAddress, 'gateway_decisions_total', { decision })
+  return { allow: await count('allow'), deny: await count('deny') }
 }
 
 /** Several of the access log's flush intervals; and between two looks at how sinks stand, which cost CPU themselves. */

@@ -19,6 +19,7 @@ export interface LoadResult {
 }
 
 const lua = fileURLToPath(new URL('wrk.lua', import.meta.url))
+const pacedLua = fileURLToPath(new URL('paced.lua', import.meta.url))
 const protoFolder = fileURLToPath(new URL('../proto', import.meta.url))
 
 /** Lets wrk send for some seconds. */
@@ -39,25 +40,53 @@ export function startWrkOf(
   return startWrk(url, limitSeconds, [tokensFile, String(requests)])
 }
 
-async function startWrk(url: string, seconds: number, args: readonly string[]): Promise<RunningProcess> {
-  const options = ['--threads', '1', '--connections', String(concurrency), '--timeout', '10s']
+async function startWrk(
+  url: string,
+  seconds: number,
+  args: readonly string[],
+  { script, connections }: { script: string; connections: number } = {
+    script: lua,
+    connections: concurrency,
+  },
+): Promise<RunningProcess> {
+  const options = ['--threads', '1', '--connections', String(connections), '--timeout', '10s']
   return new RunningProcess({
     name: 'wrk',
     command: await wrkBinary(),
-    args: [...options, '--duration', `${seconds}s`, '--script', lua, url, '--', ...args],
+    args: [...options, '--duration', `${seconds}s`, '--script', script, url, '--', ...args],
   })
+}
+
+/** Connections of a load at a rate of its own; each waits for its answer before it sends the next request. */
+const pacedConnections = 64
+
+/** Lets wrk send a few less than so many requests a second, one in twenty with a bad API key. */
+export async function wrkSteadily(
+  url: string,
+  { key, perSecond, seconds }: { key: string; perSecond: number; seconds: number },
+): Promise<PacedResult> {
+  const meanMs = Math.round((pacedConnections / perSecond) * 1_000)
+  await using wrk = await startWrk(url, seconds, [key, String(meanMs)], {
+    script: pacedLua,
+    connections: pacedConnections,
+  })
+  const { requests, refused, broken } = await seenByWrk(wrk)
+  return { requests, refused, broken }
+}
+
+/** What came of a load at a rate of its own. */
+export interface PacedResult {
+  /** Answered ones. */
+  requests: number
+  /** Of these, with a status of 400 or more. */
+  refused: number
+  /** Requests that had no answer. */
+  broken: number
 }
 
 /** Waits for the end of wrk and reads what it saw. */
 export async function wrkResult(wrk: RunningProcess): Promise<LoadResult> {
-  const end = await wrk.ended
-  const mark = 'result '
-  const line = wrk.lines.find((text) => text.startsWith(mark))
-  if (line === undefined) throw new Error(`Cannot read the result of wrk: ${end}\n${wrk.lastWords()}`)
-  const seen = JSON.parse(line.slice(mark.length)) as Record<
-    'requests' | 'durationUs' | 'p50Us' | 'p99Us' | 'refused' | 'broken',
-    number
-  >
+  const seen = await seenByWrk(wrk)
   return {
     requests: seen.requests,
     seconds: seen.durationUs / 1e6,
@@ -65,6 +94,16 @@ export async function wrkResult(wrk: RunningProcess): Promise<LoadResult> {
     p99Ms: seen.p99Us / 1_000,
     failures: seen.refused + seen.broken,
   }
+}
+
+type SeenByWrk = Record<'requests' | 'durationUs' | 'p50Us' | 'p99Us' | 'refused' | 'broken', number>
+
+async function seenByWrk(wrk: RunningProcess): Promise<SeenByWrk> {
+  const end = await wrk.ended
+  const mark = 'result '
+  const line = wrk.lines.find((text) => text.startsWith(mark))
+  if (line === undefined) throw new Error(`Cannot read the result of wrk: ${end}\n${wrk.lastWords()}`)
+  return JSON.parse(line.slice(mark.length)) as SeenByWrk
 }
 
 interface GhzReport {

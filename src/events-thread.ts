@@ -26,11 +26,8 @@ export interface EventsJob extends BrokerSettings, Pick<Settings, 'spool'> {
 /** The share of the spool that deliveries may take; the rest is for events that are on their way. */
 const webhooksShare = 0.5
 
-/**
- * Far more than the thread ever needs, for V8 reckons with it: from 2 GiB on it lets a heap grow fourfold before it
- * collects all of it, below 256 MiB by a third, and that was two full collections in each three seconds.
- */
-const maxHeapMiB = 2_048
+/** More than the thread ever needs: a batch in hand for each broker, deliveries under way, and what libraries keep. */
+const maxHeapMiB = 256
 
 /**
  * How far the thread steps back where it shares a processor with the one that gives verdicts: it then waits for that one

@@ -22,6 +22,7 @@ import type { ExplainRequest } from './core/explain-request.ts'
 import { showAddress } from './core/listen.ts'
 import { asyncApiText } from './events/asyncapi.ts'
 import { describeEvents } from './events/catalogue-entries.ts'
+import { calmGarbageCollections } from './garbage.ts'
 import { readFiles } from './lint/files.ts'
 import { lint, listedRules } from './lint/lint.ts'
 import { createLoggers } from './observability/logger.ts'
@@ -64,6 +65,7 @@ async function run(invocation: Extract<Invocation, { kind: 'run' }>): Promise<nu
   if (read.kind === 'problems') return complain(listProblems(read.problems), exitCodes.configuration)
   switch (command) {
     case 'serve':
+      calmGarbageCollections()
       return serve(read.settings)
     case 'check':
       return runChecks(probesFor(read.settings, options), (text) => process.stdout.write(text))

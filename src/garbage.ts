@@ -1,0 +1,18 @@
+import { setFlagsFromString } from 'node:v8'
+
+/*
+ * A full garbage collection costs the slowest verdicts more than anything else: where Gatepost has one processor, V8's four
+ * helpers mark beside the thread that gives verdicts and leave it a fifth of the processor for as long as that takes.
+ */
+
+/** One helper marks at a time: it takes as much of the processor in all, and leaves half of it meanwhile. */
+const markingHelpers = 1
+
+/** Percent by which a heap may grow before all of it is collected: collections four to five times as rare as V8's own. */
+const heapGrowth = 300
+
+/** Bids V8 collect the garbage of all heaps of this process less often, and with less haste. To be called before it serves. */
+export function calmGarbageCollections(): void {
+  setFlagsFromString(`--concurrent-marking-max-worker-num=${markingHelpers}`)
+  setFlagsFromString(`--heap-growing-percent=${heapGrowth}`)
+}
