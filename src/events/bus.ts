@@ -40,19 +40,26 @@ export interface Bus {
 /** The name under which the bus itself counts what it drops. */
 const busName = 'bus'
 
-/** The most events that are handed over at once: verdicts have their turn before the next ones. */
-const maxHandedOver = 1_000
+/**
+ * Events that are handed over at once, some half a millisecond's work: verdicts have their turn before the next ones. An
+ * access log brings as many as came within its flush interval, and all of them at once would be what verdicts wait for.
+ */
+const handedOver = 20
+
+/** Of many that wait, this share at once: however many each turn of the event loop adds, the rest does not grow. */
+const shareHandedOver = 1 / 4
 
 /**
  * Makes the bus. Publishing appends to a bounded buffer and nothing more: envelopes are made, and sinks called, after
- * the verdict is on its way, for at most 1,000 events at a time. Without sinks nothing is kept.
+ * the verdict is on its way, for 20 events at a time, or a quarter of those that wait. Without sinks nothing is kept.
  */
 export function createBus(parts: BusParts): Bus {
   const { sinks, capacity, newId, defer, onPublished, onDrop, choose = always, redactor = unredacted } = parts
   const waiting: Happening[] = []
 
   function handOverSome(): void {
-    const batch = waiting.splice(0, maxHandedOver)
+    const count = Math.max(handedOver, Math.ceil(waiting.length * shareHandedOver))
+    const batch = waiting.splice(0, count)
     if (waiting.length > 0) defer(handOverSome)
     handOver(batch)
   }
