@@ -18,5 +18,5 @@ test('V8 has the flags, and takes them', () => {
   expect(help).toMatch(
     /--concurrent-marking-max-worker-num .*\n.*type: int.*default: (--concurrent-marking-max-worker-num=)?1\b/,
   )
-  expect(help).toMatch(/--heap-growing-percent .*\n.*type: int.*default: (--heap-growing-percent=)?300\b/)
+  expect(help).toMatch(/--heap-growing-percent .*\n.*type: int.*default: (--heap-growing-percent=)?100\b/)
 })
