@@ -125,7 +125,7 @@ export class MemoryLimiter implements Limiter {
   #attempt(charges: readonly Charge[], atMs: number): Attempt[] {
     return charges.map((charge) => {
       const { spec, rate, cost } = charge
-      const place = this.#place(charge)
+      const place = this.#place(charge, atMs)
       const evaluation = evaluate(spec, rate, place.start, cost, atMs)
       const { allowed, next, expiresAtMs } = evaluation
       const isTaken = allowed && cost > 0
@@ -134,18 +134,24 @@ export class MemoryLimiter implements Limiter {
     })
   }
 
-  #place(charge: Charge): Place {
+  #place(charge: Charge, atMs: number): Place {
     const { key } = charge
     const before = this.#own.get(key)
     if (before || !(this.#isFull || this.#shared.size > 0)) {
-      return { counters: this.#own, key, before, start: before }
+      return { counters: this.#own, key, before, start: unexpired(before, atMs) }
     }
     const sharedKey = overflowKey(charge)
     const shared = this.#shared.get(sharedKey)
+    const start = unexpired(shared, atMs)
     return this.#isFull
-      ? { counters: this.#shared, key: sharedKey, before: shared, start: shared }
-      : { counters: this.#own, key, before, start: shared }
+      ? { counters: this.#shared, key: sharedKey, before: shared, start }
+      : { counters: this.#own, key, before, start }
   }
+}
+
+/** One that is not swept out yet counts no more than one that is, also at a rate at which it would not have expired. */
+function unexpired(counter: Counter | undefined, atMs: number): Counter | undefined {
+  return counter && counter.expiresAtMs > atMs ? counter : undefined
 }
 
 function undo(attempts: readonly Attempt[]): void {

@@ -157,3 +157,15 @@ test('takes fractions of a millisecond for the millisecond that they are in', ()
   expect(states).toMatchObject([{ retryAfterMs: 0.5 }])
   expect(untouched.states).toMatchObject([{ resetMs: 0 }])
 })
+
+test('an expired counter says nothing, swept out or not, at whatever rate it is asked', () => {
+  const limiter = new MemoryLimiter()
+  const slower = { ...spec, rate: { limit: 1, windowMs: 2_000 } }
+  limiter.take([charge('a'), charge('a')], startMs)
+
+  // Both units have leaked at the rate at which they were taken; at the slower one half of them would be left.
+  const look = limiter.peek([charge('a', 1, slower)], startMs + 2_000)
+
+  expect(look.allowed).toBe(true)
+  expect(limiter.take([charge('a', 1, slower)], startMs + 2_000).allowed).toBe(true)
+})
