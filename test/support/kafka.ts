@@ -198,7 +198,10 @@ async function format(libraries: string, folder: string): Promise<void> {
       `${mechanism}=[name=${name},password=${password},iterations=4096]`,
     ]),
   )
-  const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
+  const bytes = Buffer.from(randomUUID().replaceAll('-', ''), 'hex')
+  // Begins with a letter: one that begins with a dash is taken for an option.
+  bytes[0] = 0
+  const id = bytes.toString('base64url')
   await run({
     name: 'kafka.tools.StorageTool',
     command: 'java',

@@ -41,8 +41,23 @@ export interface RabbitMq extends AsyncDisposable {
   restart(): Promise<void>
 }
 
-/** Starts RabbitMQ on free ports of loopback. */
+const startAttempts = 3
+
+/** What RabbitMQ says where another process has taken a port since it was free. */
+const portTaken = /dist_port_already_used|eaddrinuse/i
+
+/** Starts RabbitMQ on free ports of loopback; on others where one of them is taken before it is up. */
 export async function startRabbitMq(progress: Progress = () => {}): Promise<RabbitMq> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnFreePorts(progress)
+    } catch (error) {
+      if (attempt === startAttempts || !portTaken.test((error as Error).message)) throw error
+    }
+  }
+}
+
+async function startOnFreePorts(progress: Progress): Promise<RabbitMq> {
   const bin = await rabbitFolder(progress)
   const folder = await tempFolder('rabbitmq')
   const [port, tlsPort, distributionPort, epmdPort] = [
