@@ -63,9 +63,9 @@ interface Subject {
 
 /**
  * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. Subjects take turns
- * in each round, and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all its threads together, and
- * everything else has the others. The second subject is as the first: how far these two differ is what cannot be told
- * apart here.
+ * in each round, and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all
+ * its threads together, and everything else has the others. The second subject is as the first: how far these two
+ * differ is what cannot be told apart here.
  */
 export async function measureEvents(options: EventsOptions): Promise<EventsRow[]> {
   const { seconds, rounds, rate, progress } = options

@@ -80,7 +80,12 @@ async function createReaders({ gatepostEvents, webhooksPort }: Job, logger: Logg
   return [deliveries, ...brokers.map((broker) => ({ kind: 'broker' as const, broker }))]
 }
 
-/** Elsewhere than on Linux a priority is the whole process's. */
+/** Elsewhere than on Linux a priority is the whole process's. Where the system forbids it, all stays as it is. */
 function stepBack(): void {
-  if (process.platform === 'linux') setPriority(0, niceness)
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(0, niceness)
+  } catch {
+    // A sandbox that knows no setpriority(2): events are more than how soon they are told.
+  }
 }

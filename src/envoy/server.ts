@@ -75,9 +75,9 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
   // Streams that never end by themselves.
   const endless = new OpenCalls()
   openDoors(server, { ...parts, unanswered, endless }, health)
-  const keepStreams = letGoOfClosedStreams()
+  const stopLettingGo = letGoOfClosedStreams()
   const address = await listen(server, parts).catch((cause: unknown) => {
-    keepStreams()
+    stopLettingGo()
     parts.tls?.close(0)
     server.forceShutdown()
     throw new CannotListen(parts.address, cause)
@@ -91,7 +91,7 @@ export async function startGrpcServer(parts: GrpcServerParts): Promise<GrpcServe
       const timer = setTimeout(() => unanswered.endAll(), timeoutMs)
       parts.tls?.close(timeoutMs + lastWordsMs)
       await shutDown(server, showAddress(address), timeoutMs + lastWordsMs)
-      keepStreams()
+      stopLettingGo()
       clearTimeout(lastEntries)
       clearTimeout(timer)
     },
