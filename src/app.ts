@@ -148,10 +148,14 @@ export async function startApp(settings: Settings, surroundings: Surroundings): 
   const status = settings.statusAddress && (await startStatusServer(settings.statusAddress, http))
   opening.defer(() => status?.close())
 
+  const { check, process, accessLog } = createDoors(settings, surroundings, gateway, watcher, metrics)
+  opening.defer(() => accessLog.flush())
   const grpc = await startGrpcServer({
     ...settings.grpc,
     tls: settings.grpc.tls && createMutualTls(settings.grpc.tls, { clock, logger: loggers.named('grpc') }),
-    ...createDoors(settings, surroundings, gateway, watcher, metrics),
+    check,
+    process,
+    takeBatch: accessLog.takeBatch,
     onReply: watcher.replied,
     monotonicMs,
   })
@@ -293,12 +297,13 @@ function createDoors(
   return {
     check: createExtAuthz(common),
     process: createExtProc({ ...common, observe: toOne }),
-    takeBatch: createAccessLog({
+    accessLog: createAccessLog({
       observe: toOne,
       onIgnored: (why, count) => metrics.ignoredOutcomes.inc({ why }, count),
       observer: watcher,
       seal,
       clientAddress,
+      defer: setImmediate,
     }),
   }
 }

@@ -1,3 +1,4 @@
+import { createBacklog } from '../core/backlog.ts'
 import { cacheStatus } from '../core/cache-status.ts'
 import type { ObservedDecision, Outcome } from '../core/outcome.ts'
 import { unmatchedRoute } from '../core/routes.ts'
@@ -21,22 +22,44 @@ export interface AccessLogParts {
   observer: Pick<DecisionObserver, 'faulted'>
   seal: Pick<Seal, 'open'>
   clientAddress: ClientAddressSource
+  /** Runs `task` soon, after what is being done now. */
+  defer: (task: () => void) => void
 }
 
 /** Takes one batch of Envoy's access log. */
 export type TakeBatch = (message: StreamAccessLogsMessage__Output) => void
 
+/** The access log service's reader. */
+export interface AccessLog {
+  takeBatch: TakeBatch
+  /** Takes the entries that wait, at once; for the end. */
+  flush(): void
+}
+
 // An entry of another type tells of a request that has not ended (periodic, start) or has not only (upstream).
 const endOfRequest = new Set<string | undefined>([undefined, 'NotSet', 'DownstreamEnd'])
 
-/** Makes the access log service's reader: batches in, outcomes out. */
+/**
+ * Entries that are taken at once, some half a millisecond's work: a batch brings as many as came within Envoy's flush
+ * interval, and all of them at once would be what the slowest verdicts wait for.
+ */
+const entriesAtOnce = 8
+
+/** Makes the access log service's reader: batches in, outcomes out, a few in each turn of the event loop. */
 export function createAccessLog({
   observe,
   onIgnored,
   observer,
   seal,
   clientAddress: source,
-}: AccessLogParts): TakeBatch {
+  defer,
+}: AccessLogParts): AccessLog {
+  const waiting = createBacklog<HTTPAccessLogEntry__Output>({
+    atOnce: entriesAtOnce,
+    defer,
+    work: (entries) => entries.forEach(take),
+  })
+
   function take(entry: HTTPAccessLogEntry__Output): void {
     try {
       observe(outcomeOf(entry, seal, source))
@@ -45,12 +68,15 @@ export function createAccessLog({
     }
   }
 
-  return ({ http_logs, tcp_logs }) => {
-    if (tcp_logs?.log_entry) onIgnored('tcp', tcp_logs.log_entry.length)
-    for (const entry of http_logs?.log_entry ?? []) {
-      if (endOfRequest.has(entry.common_properties?.access_log_type)) take(entry)
-      else onIgnored('intermediate', 1)
-    }
+  return {
+    takeBatch({ http_logs, tcp_logs }) {
+      if (tcp_logs?.log_entry) onIgnored('tcp', tcp_logs.log_entry.length)
+      for (const entry of http_logs?.log_entry ?? []) {
+        if (endOfRequest.has(entry.common_properties?.access_log_type)) waiting.push(entry)
+        else onIgnored('intermediate', 1)
+      }
+    },
+    flush: waiting.flush,
   }
 }
 

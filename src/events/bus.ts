@@ -1,3 +1,4 @@
+import { createBacklog } from '../core/backlog.ts'
 import type { EventType, GatewayEvent, Happening, Publish } from '../core/events.ts'
 import type { Choose } from './choice.ts'
 import type { Redact } from './privacy.ts'
@@ -40,14 +41,8 @@ export interface Bus {
 /** The name under which the bus itself counts what it drops. */
 const busName = 'bus'
 
-/**
- * Events that are handed over at once, some half a millisecond's work: verdicts have their turn before the next ones. An
- * access log brings as many as came within its flush interval, and all of them at once would be what verdicts wait for.
- */
+/** Events that are handed over at once, some half a millisecond's work. */
 const handedOver = 20
-
-/** Of many that wait, this share at once: however many each turn of the event loop adds, the rest does not grow. */
-const shareHandedOver = 1 / 4
 
 /**
  * Makes the bus. Publishing appends to a bounded buffer and nothing more: envelopes are made, and sinks called, after
@@ -55,17 +50,9 @@ const shareHandedOver = 1 / 4
  */
 export function createBus(parts: BusParts): Bus {
   const { sinks, capacity, newId, defer, onPublished, onDrop, choose = always, redactor = unredacted } = parts
-  const waiting: Happening[] = []
-
-  function handOverSome(): void {
-    const count = Math.max(handedOver, Math.ceil(waiting.length * shareHandedOver))
-    const batch = waiting.splice(0, count)
-    if (waiting.length > 0) defer(handOverSome)
-    handOver(batch)
-  }
+  const waiting = createBacklog<Happening>({ atOnce: handedOver, defer, work: handOver })
 
   function handOver(batch: readonly Happening[]): void {
-    if (batch.length === 0) return
     const redact = redactor()
     const events = batch.map((happening) => envelope(happening, redact, newId()))
     for (const sink of sinks) sink.write(events)
@@ -84,10 +71,9 @@ export function createBus(parts: BusParts): Bus {
         return
       }
       waiting.push(happening)
-      if (waiting.length === 1) defer(handOverSome)
     },
 
-    flush: () => handOver(waiting.splice(0)),
+    flush: waiting.flush,
   }
 }
 

@@ -97,6 +97,28 @@ describe('a batch', () => {
     expect(door.outcomes.map(({ requestId }) => requestId)).toEqual(['a', 'b', 'c', 'a', 'b', 'c'])
   })
 
+  test('is taken a few entries in each turn of the event loop, or all at once at the end', () => {
+    const turns: (() => void)[] = []
+    const door = openAccessLogDoor({ defer: (task) => turns.push(task) })
+    const log_entry = Array.from({ length: 30 }, (_, at) =>
+      entryWith({ request: { request_id: String(at) } }),
+    )
+    const taken: number[] = []
+    const look = () => taken.push(door.outcomes.length)
+
+    door.take({ http_logs: { log_entry } })
+    look()
+    for (let turn = 0; turn < 2; turn += 1) {
+      turns.shift()?.()
+      look()
+    }
+    door.flush()
+    look()
+
+    expect(taken).toEqual([0, 8, 16, 30])
+    expect(door.outcomes.map(({ requestId }) => Number(requestId))).toEqual([...log_entry.keys()])
+  })
+
   test('of TCP entries is counted and ignored', () => {
     const door = openAccessLogDoor()
 

@@ -15,6 +15,8 @@ export interface AccessLogDoor {
   takeBytes(message: Uint8Array): void
   /** Sends one HTTP entry. @returns its outcome. */
   outcomeOf(entry: HTTPAccessLogEntry): Outcome | undefined
+  /** Takes what waits for a later turn; without a `defer` of the test's own nothing does. */
+  flush(): void
   seal: Seal
   outcomes: Outcome[]
   /** Entries that are no finished HTTP request, by kind. */
@@ -38,13 +40,16 @@ export function openAccessLogDoor(
     observer: { faulted: (_door, error) => faulted.push(error) },
     seal,
     clientAddress: 'peer',
+    defer: (task) => task(),
     ...rest,
   })
-  const takeBytes = (bytes: Uint8Array) => door(StreamAccessLogs.requestDeserialize(Buffer.from(bytes)))
+  const takeBytes = (bytes: Uint8Array) =>
+    door.takeBatch(StreamAccessLogs.requestDeserialize(Buffer.from(bytes)))
   const take = (message: StreamAccessLogsMessage) => takeBytes(StreamAccessLogs.requestSerialize(message))
   return {
     takeBytes,
     take,
+    flush: door.flush,
     outcomeOf(entry) {
       take({ http_logs: { log_entry: [entry] } })
       return outcomes.at(-1)
