@@ -54,7 +54,7 @@ ${Object.entries(setups)
   --seconds N       length of a round (default 5)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
   --requests N      requests of "${guardName}" for each setup (default 20000)
-  --rate N          requests in a second of "${eventsName}" (default 500)
+  --rate N          requests in a second of "${eventsName}" at its moderate load (default 500)
   --profile FOLDER  write V8's CPU profile of each Gatepost there
   --help            this text
 

@@ -21,20 +21,28 @@ import { divideProcessors, pin } from './processors.ts'
 export interface EventsOptions {
   seconds: number
   rounds: number
-  /** Requests through Envoy in a second, each of which becomes an event. */
+  /** Requests through Envoy in a second of the moderate load, each of which becomes an event. */
   rate: number
   /** The environment of every Gatepost beside its settings, such as NODE_OPTIONS. */
   environment: Readonly<Record<string, string>>
   progress: Progress
 }
 
+/** What events cost at one load. */
+export interface EventsCost {
+  /** Says which load. */
+  title: string
+  rows: EventsRow[]
+}
+
 /** What one place for events cost, in each round. */
-export interface EventsRow {
+interface EventsRow {
   title: string
   rounds: EventsRound[]
 }
 
 interface EventsRound {
+  requestsPerSecond: number
   /** Seconds of Gatepost's CPU, all threads, user and system, for 1,000 requests. */
   cpuSeconds: number
   /** The same of the thread alone that gives verdicts. */
@@ -62,36 +70,57 @@ interface Subject {
 }
 
 /**
- * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. Subjects take turns
+ * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile, first at a moderate
+ * load, then with as many requests as are answered. Subjects take turns
  * in each round, and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all
  * its threads together, and everything else has the others. The second subject is as the first: how far these two
  * differ is what cannot be told apart here.
  */
-export async function measureEvents(options: EventsOptions): Promise<EventsRow[]> {
-  const { seconds, rounds, rate, progress } = options
+export async function measureEvents(options: EventsOptions): Promise<EventsCost[]> {
   await using parts = new AsyncDisposableStack()
   const { subjects, key } = await startSubjects(parts, options)
+  for (const subject of subjects) {
+    options.progress(`warming up: ${subject.title}`)
+    await inTurn(subject, [{ key, seconds: warmUpSeconds, rate: options.rate }])
+  }
+  const costs: EventsCost[] = []
+  for (const [title, rate] of [
+    [`Some ${options.rate} requests in a second`, options.rate],
+    ['As many requests as are answered', Number.POSITIVE_INFINITY],
+  ] as const) {
+    options.progress(title)
+    costs.push({ title, rows: await measureLoad(subjects, { ...options, key, rate }) })
+  }
+  return costs
+}
+
+async function measureLoad(
+  subjects: readonly Subject[],
+  { seconds, rounds, progress, ...plan }: EventsOptions & Pick<RoundPlan, 'key'>,
+): Promise<EventsRow[]> {
   const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
-  const inTurn = async (subject: Subject, lengths: readonly number[]) => {
-    const { process } = subject.gatepost
-    process.signal('SIGCONT')
-    const results: EventsRound[] = []
-    for (const length of lengths) results.push(await measureRound(subject, { key, seconds: length, rate }))
-    process.signal('SIGSTOP')
-    return results
-  }
-  for (const { subject } of rows) {
-    progress(`warming up: ${subject.title}`)
-    await inTurn(subject, [warmUpSeconds])
-  }
   for (let round = 1; round <= rounds; round += 1) {
     for (const row of rotated(rows, round)) {
       progress(`round ${round} of ${rounds}: ${row.title}`)
-      const results = await inTurn(row.subject, [wakeUpSeconds, seconds])
+      const lengths = [wakeUpSeconds, seconds]
+      const results = await inTurn(
+        row.subject,
+        lengths.map((length) => ({ ...plan, seconds: length })),
+      )
       row.rounds.push(...results.slice(-1))
     }
   }
   return rows
+}
+
+/** Lets one run for some rounds, and stand still afterwards. */
+async function inTurn(subject: Subject, plans: readonly RoundPlan[]): Promise<EventsRound[]> {
+  const { process } = subject.gatepost
+  process.signal('SIGCONT')
+  const results: EventsRound[] = []
+  for (const plan of plans) results.push(await measureRound(subject, plan))
+  process.signal('SIGSTOP')
+  return results
 }
 
 /** Another one begins each round: what comes after what is no advantage of any. */
@@ -155,6 +184,7 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
 interface RoundPlan {
   key: string
   seconds: number
+  /** Requests in a second; `Infinity` for as many as are answered. */
   rate: number
 }
 
@@ -176,6 +206,7 @@ async function measureRound(
   const wronglyRefused = refused - (after.deny - before.deny)
   const notAllowed = timesMs.length + (requests - refused) - (after.allow - before.allow)
   return {
+    requestsPerSecond: requests / seconds,
     // Milliseconds for one are seconds for a thousand.
     cpuSeconds: (after.all - before.all) / requests,
     mainCpuSeconds: (after.main - before.main) / requests,
@@ -204,8 +235,8 @@ interface Readiness {
   sinks: Record<string, { queued: number }>
 }
 
-/** The rows as a table of Markdown; ratios are to the first row's, round by round. */
-export function eventsCostTable(rows: readonly EventsRow[]): string {
+/** A table of Markdown; ratios are to the first row's, round by round. */
+export function eventsCostTable({ title: load, rows }: EventsCost): string {
   const [base] = rows
   const lines = rows.map(({ title, rounds }) => {
     const figure = (read: (round: EventsRound) => number, digits: number) =>
@@ -217,6 +248,7 @@ export function eventsCostTable(rows: readonly EventsRow[]): string {
       )
     return [
       title,
+      figure(({ requestsPerSecond }) => requestsPerSecond, 0),
       figure(({ cpuSeconds }) => cpuSeconds, 3),
       ratio(({ cpuSeconds }) => cpuSeconds),
       figure(({ mainCpuSeconds }) => mainCpuSeconds, 3),
@@ -230,8 +262,10 @@ export function eventsCostTable(rows: readonly EventsRow[]): string {
     ]
   })
   return [
-    '| events go to | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | ratio of all rounds together | failures |',
-    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    `${load}:`,
+    '',
+    '| events go to | requests/s | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | ratio of all rounds together | failures |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...lines.map((cells) => `| ${cells.join(' | ')} |`),
   ].join('\n')
 }

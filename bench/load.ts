@@ -60,7 +60,10 @@ async function startWrk(
 /** Connections of a load at a rate of its own; each waits for its answer before it sends the next request. */
 const pacedConnections = 64
 
-/** Lets wrk send a few less than so many requests a second, one in twenty with a bad API key. */
+/**
+ * Lets wrk send a few less than so many requests a second, one in twenty with a bad API key; with `Infinity` each
+ * connection sends its next one when the last is answered.
+ */
 export async function wrkSteadily(
   url: string,
   { key, perSecond, seconds }: { key: string; perSecond: number; seconds: number },

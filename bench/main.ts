@@ -97,9 +97,10 @@ async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
 }
 
 async function events({ seconds, rounds, rate }: Arguments, options: StackOptions): Promise<boolean> {
-  const rows = await measureEvents({ ...options, seconds, rounds, rate })
-  print(eventsCostTable(rows))
-  return rows.every(({ rounds: all }) => all.every(({ failures }) => failures === 0))
+  const costs = await measureEvents({ ...options, seconds, rounds, rate })
+  for (const cost of costs) print(eventsCostTable(cost))
+  const all = costs.flatMap(({ rows }) => rows).flatMap(({ rounds: each }) => each)
+  return all.every(({ failures }) => failures === 0)
 }
 
 function profiling(folder: string): Record<string, string> {

@@ -2,7 +2,7 @@
 --
 -- wrk ... -s bench/paced.lua URL -- KEY MEAN
 --   KEY   a good API key
---   MEAN  milliseconds that a connection waits between an answer and its next request, on average
+--   MEAN  milliseconds that a connection waits between an answer and its next request, on average; 0 for none
 
 local good, bad, mean
 local at = 0
