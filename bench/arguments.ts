@@ -26,7 +26,9 @@ export interface Arguments {
   seconds: number
   rounds: number
   requests: number
-  /** Requests in a second of "events". */
+  /** Gateposts for each place of "events". */
+  processes: number
+  /** Requests in a second of "events"; `Infinity` for as many as are answered. */
   rate: number
   /** A folder for V8's CPU profiles of each Gatepost. */
   profile: string | undefined
@@ -54,7 +56,8 @@ ${Object.entries(setups)
   --seconds N       length of a round (default 5)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
   --requests N      requests of "${guardName}" for each setup (default 20000)
-  --rate N          requests in a second of "${eventsName}" at its moderate load (default 500)
+  --rate N|full     requests in a second of "${eventsName}", or as many as are answered (default 500)
+  --processes N     Gateposts of "${eventsName}" for each place (default 3)
   --profile FOLDER  write V8's CPU profile of each Gatepost there
   --help            this text
 
@@ -77,7 +80,8 @@ export function parseArguments(args: string[]): Arguments {
     seconds: wholeNumber('--seconds', values.seconds),
     rounds: wholeNumber('--rounds', values.rounds),
     requests: wholeNumber('--requests', values.requests),
-    rate: wholeNumber('--rate', values.rate),
+    processes: wholeNumber('--processes', values.processes),
+    rate: values.rate === 'full' ? Number.POSITIVE_INFINITY : wholeNumber('--rate', values.rate),
     profile: values.profile,
   }
 }
@@ -91,6 +95,7 @@ function parse(args: string[]) {
         seconds: { type: 'string', default: '5' },
         rounds: { type: 'string', default: '3' },
         requests: { type: 'string', default: '20000' },
+        processes: { type: 'string', default: '3' },
         rate: { type: 'string', default: '500' },
         profile: { type: 'string' },
         help: { type: 'boolean', default: false },

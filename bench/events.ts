@@ -21,24 +21,20 @@ import { divideProcessors, pin } from './processors.ts'
 export interface EventsOptions {
   seconds: number
   rounds: number
-  /** Requests through Envoy in a second of the moderate load, each of which becomes an event. */
+  /** Gateposts for each place. */
+  processes: number
+  /** Requests through Envoy in a second, each of which becomes an event; `Infinity` for as many as are answered. */
   rate: number
   /** The environment of every Gatepost beside its settings, such as NODE_OPTIONS. */
   environment: Readonly<Record<string, string>>
   progress: Progress
 }
 
-/** What events cost at one load. */
-export interface EventsCost {
-  /** Says which load. */
+/** What one place for events cost. */
+export interface EventsRow {
   title: string
-  rows: EventsRow[]
-}
-
-/** What one place for events cost, in each round. */
-interface EventsRow {
-  title: string
-  rounds: EventsRound[]
+  /** The rounds of each Gatepost. */
+  processes: EventsRound[][]
 }
 
 interface EventsRound {
@@ -70,47 +66,33 @@ interface Subject {
 }
 
 /**
- * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile, first at a moderate
- * load, then with as many requests as are answered. Subjects take turns
- * in each round, and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all
- * its threads together, and everything else has the others. The second subject is as the first: how far these two
- * differ is what cannot be told apart here.
+ * Measures what events cost, by where they go: Gatepost's CPU, and how long verdicts take meanwhile. Each place has
+ * several Gateposts, for one process differs from the next of its kind and keeps to that. They take turns in each round,
+ * and stand still while it is not theirs: V8 tidies up where it is idle. Gatepost has one processor, all its threads
+ * together, and everything else has the others.
  */
-export async function measureEvents(options: EventsOptions): Promise<EventsCost[]> {
+export async function measureEvents(options: EventsOptions): Promise<EventsRow[]> {
+  const { seconds, rounds, rate, progress } = options
   await using parts = new AsyncDisposableStack()
   const { subjects, key } = await startSubjects(parts, options)
   for (const subject of subjects) {
-    options.progress(`warming up: ${subject.title}`)
-    await inTurn(subject, [{ key, seconds: warmUpSeconds, rate: options.rate }])
+    progress(`warming up: ${subject.title}`)
+    await inTurn(subject, [{ key, seconds: warmUpSeconds, rate }])
   }
-  const costs: EventsCost[] = []
-  for (const [title, rate] of [
-    [`Some ${options.rate} requests in a second`, options.rate],
-    ['As many requests as are answered', Number.POSITIVE_INFINITY],
-  ] as const) {
-    options.progress(title)
-    costs.push({ title, rows: await measureLoad(subjects, { ...options, key, rate }) })
-  }
-  return costs
-}
-
-async function measureLoad(
-  subjects: readonly Subject[],
-  { seconds, rounds, progress, ...plan }: EventsOptions & Pick<RoundPlan, 'key'>,
-): Promise<EventsRow[]> {
-  const rows = subjects.map((subject) => ({ title: subject.title, subject, rounds: [] as EventsRound[] }))
+  const measured = new Map(subjects.map((subject) => [subject, [] as EventsRound[]]))
   for (let round = 1; round <= rounds; round += 1) {
-    for (const row of rotated(rows, round)) {
-      progress(`round ${round} of ${rounds}: ${row.title}`)
-      const lengths = [wakeUpSeconds, seconds]
-      const results = await inTurn(
-        row.subject,
-        lengths.map((length) => ({ ...plan, seconds: length })),
-      )
-      row.rounds.push(...results.slice(-1))
+    for (const subject of rotated(subjects, round)) {
+      progress(`round ${round} of ${rounds}: ${subject.title}`)
+      const plan = { key, rate }
+      const results = await inTurn(subject, [
+        { ...plan, seconds: wakeUpSeconds },
+        { ...plan, seconds },
+      ])
+      measured.get(subject)?.push(...results.slice(-1))
     }
   }
-  return rows
+  const byTitle = Map.groupBy(measured, ([{ title }]) => title)
+  return Array.from(byTitle, ([title, all]) => ({ title, processes: all.map(([, each]) => each) }))
 }
 
 /** Lets one run for some rounds, and stand still afterwards. */
@@ -129,7 +111,10 @@ function rotated<T>(rows: readonly T[], by: number): T[] {
   return [...rows.slice(at), ...rows.slice(0, at)]
 }
 
-async function startSubjects(parts: AsyncDisposableStack, { environment, progress }: EventsOptions) {
+async function startSubjects(
+  parts: AsyncDisposableStack,
+  { processes, environment, progress }: EventsOptions,
+) {
   const processors = await divideProcessors()
   const folder = parts.use(await tempFolder('bench-events'))
   const { key, id, hash } = newApiKey()
@@ -141,19 +126,16 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
   await freshQueue(rabbit.address)
   const upstream = parts.use(await startNginx(progress))
 
-  const places: Readonly<Record<string, Record<string, string>>> = {
-    'no sink': {},
-    'no sink, again': {},
-    'the log, a file': { GATEPOST_EVENTS_LOG: join(folder.path, 'events.jsonl') },
-    Kafka: { KAFKA_BROKERS: kafka.address('plain') },
-    RabbitMQ: { AMQP_URL: `amqp://guest:guest@${rabbit.address}` },
-    'Kafka and RabbitMQ': {
-      KAFKA_BROKERS: kafka.address('plain'),
-      AMQP_URL: `amqp://guest:guest@${rabbit.address}`,
-    },
+  const toKafka = { KAFKA_BROKERS: kafka.address('plain') }
+  const toRabbit = { AMQP_URL: `amqp://guest:guest@${rabbit.address}` }
+  const places: Readonly<Record<string, (copy: number) => Record<string, string>>> = {
+    'no sink': () => ({}),
+    'the log, a file': (copy) => ({ GATEPOST_EVENTS_LOG: join(folder.path, `events-${copy}.jsonl`) }),
+    Kafka: () => toKafka,
+    RabbitMQ: () => toRabbit,
+    'Kafka and RabbitMQ': () => ({ ...toKafka, ...toRabbit }),
   }
-  const subjects: Subject[] = []
-  for (const [title, settings] of Object.entries(places)) {
+  const startSubject = async (title: string, settings: Record<string, string>): Promise<Subject> => {
     const gatepost = parts.use(
       await startGatepost({
         GATEPOST_EVENTS_LOG: '',
@@ -170,13 +152,15 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
       user_service: upstream.address,
       order_service: upstream.address,
     }
-    const envoy = parts.use(
-      await startEnvoy(await bundledConfig('ext-authz', { listenerPort: 0, adminPort: 0, clusters }), {
-        progress,
-      }),
-    )
+    const config = await bundledConfig('ext-authz', { listenerPort: 0, adminPort: 0, clusters })
+    const envoy = parts.use(await startEnvoy(config, { progress }))
     gatepost.process.signal('SIGSTOP')
-    subjects.push({ title, gatepost, origin: `http://${envoy.listeners['ingress']}` })
+    return { title, gatepost, origin: `http://${envoy.listeners['ingress']}` }
+  }
+  const subjects: Subject[] = []
+  for (let copy = 1; copy <= processes; copy += 1) {
+    for (const [title, settings] of Object.entries(places))
+      subjects.push(await startSubject(title, settings(copy)))
   }
   return { subjects, key }
 }
@@ -184,7 +168,6 @@ async function startSubjects(parts: AsyncDisposableStack, { environment, progres
 interface RoundPlan {
   key: string
   seconds: number
-  /** Requests in a second; `Infinity` for as many as are answered. */
   rate: number
 }
 
@@ -235,55 +218,70 @@ interface Readiness {
   sinks: Record<string, { queued: number }>
 }
 
-/** A table of Markdown; ratios are to the first row's, round by round. */
-export function eventsCostTable({ title: load, rows }: EventsCost): string {
-  const [base] = rows
-  const lines = rows.map(({ title, rounds }) => {
-    const figure = (read: (round: EventsRound) => number, digits: number) =>
-      figureOf(rounds.map(read), digits)
-    const ratio = (read: (round: EventsRound) => number) =>
+/** The rows as a table of Markdown; ratios are those of medians, to the first row's. */
+export function eventsCostTable(rows: readonly EventsRow[]): string {
+  const [base] = rows.map(({ processes }) => processes.map(summaryOf))
+  const lines = rows.map(({ title, processes }) => {
+    const summaries = processes.map(summaryOf)
+    const figure = (name: keyof Summary, digits: number) =>
       figureOf(
-        rounds.map((round, at) => read(round) / read(base?.rounds[at] ?? round)),
-        2,
+        summaries.map((each) => each[name]),
+        digits,
       )
+    const ratio = (name: keyof Summary) =>
+      (
+        medianOf(summaries.map((each) => each[name])) / medianOf((base ?? []).map((each) => each[name]))
+      ).toFixed(2)
     return [
       title,
-      figure(({ requestsPerSecond }) => requestsPerSecond, 0),
-      figure(({ cpuSeconds }) => cpuSeconds, 3),
-      ratio(({ cpuSeconds }) => cpuSeconds),
-      figure(({ mainCpuSeconds }) => mainCpuSeconds, 3),
-      ratio(({ mainCpuSeconds }) => mainCpuSeconds),
-      figure(p50Of, 2),
-      ratio(p50Of),
-      figure(p99Of, 2),
-      ratio(p99Of),
-      (p99Of(together(rounds)) / p99Of(together(base?.rounds ?? rounds))).toFixed(2),
-      String(rounds.reduce((sum, { failures }) => sum + failures, 0)),
+      figure('requestsPerSecond', 0),
+      figure('cpuSeconds', 3),
+      ratio('cpuSeconds'),
+      figure('mainCpuSeconds', 3),
+      ratio('mainCpuSeconds'),
+      figure('p50Ms', 2),
+      ratio('p50Ms'),
+      figure('p99Ms', 2),
+      ratio('p99Ms'),
+      String(summaries.reduce((sum, { failures }) => sum + failures, 0)),
     ]
   })
   return [
-    `${load}:`,
-    '',
-    '| events go to | requests/s | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | ratio of all rounds together | failures |',
-    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    '| events go to | requests/s | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | failures |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...lines.map((cells) => `| ${cells.join(' | ')} |`),
   ].join('\n')
 }
 
-type Times = Pick<EventsRound, 'timesMs'>
+type Summary = Record<
+  'requestsPerSecond' | 'cpuSeconds' | 'mainCpuSeconds' | 'p50Ms' | 'p99Ms' | 'failures',
+  number
+>
 
-const p50Of = ({ timesMs }: Times) => quantile(timesMs, 0.5)
-const p99Of = ({ timesMs }: Times) => quantile(timesMs, 0.99)
-
-function together(rounds: readonly Times[]): Times {
-  return { timesMs: rounds.flatMap(({ timesMs }) => timesMs).sort((a, b) => a - b) }
+/** One process, over all its rounds. */
+function summaryOf(rounds: readonly EventsRound[]): Summary {
+  const times = rounds.flatMap(({ timesMs }) => timesMs).sort((a, b) => a - b)
+  const median = (read: (round: EventsRound) => number) => medianOf(rounds.map(read))
+  return {
+    requestsPerSecond: median(({ requestsPerSecond }) => requestsPerSecond),
+    cpuSeconds: median(({ cpuSeconds }) => cpuSeconds),
+    mainCpuSeconds: median(({ mainCpuSeconds }) => mainCpuSeconds),
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    failures: rounds.reduce((sum, { failures }) => sum + failures, 0),
+  }
 }
 
 /** The median, with the least and the most in parentheses. */
 function figureOf(values: readonly number[], digits: number): string {
+  const show = (value: number) => value.toFixed(digits)
+  return `${show(medianOf(values))} (${show(Math.min(...values))}–${show(Math.max(...values))})`
+}
+
+function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
-  const at = (share: number) => (quantile(sorted, share) ?? 0).toFixed(digits)
-  return `${at(0.5)} (${at(0)}–${at(1)})`
+  const [low, high] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]]
+  return ((low ?? Number.NaN) + (high ?? Number.NaN)) / 2
 }
 
 function quantile(sorted: readonly number[], share: number): number {

@@ -96,10 +96,13 @@ async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
   return phases.every(({ notAllowed }) => notAllowed === 0)
 }
 
-async function events({ seconds, rounds, rate }: Arguments, options: StackOptions): Promise<boolean> {
-  const costs = await measureEvents({ ...options, seconds, rounds, rate })
-  for (const cost of costs) print(eventsCostTable(cost))
-  const all = costs.flatMap(({ rows }) => rows).flatMap(({ rounds: each }) => each)
+async function events(
+  { seconds, rounds, processes, rate }: Arguments,
+  options: StackOptions,
+): Promise<boolean> {
+  const rows = await measureEvents({ ...options, seconds, rounds, processes, rate })
+  print(eventsCostTable(rows))
+  const all = rows.flatMap((row) => row.processes).flat()
   return all.every(({ failures }) => failures === 0)
 }
 
