@@ -38,6 +38,7 @@ export interface EventsRow {
 }
 
 interface EventsRound {
+  /** Answered ones through Envoy. */
   requestsPerSecond: number
   /** Seconds of Gatepost's CPU, all threads, user and system, for 1,000 requests. */
   cpuSeconds: number
@@ -220,18 +221,12 @@ interface Readiness {
 
 /** The rows as a table of Markdown; ratios are those of medians, to the first row's. */
 export function eventsCostTable(rows: readonly EventsRow[]): string {
-  const [base] = rows.map(({ processes }) => processes.map(summaryOf))
-  const lines = rows.map(({ title, processes }) => {
-    const summaries = processes.map(summaryOf)
-    const figure = (name: keyof Summary, digits: number) =>
-      figureOf(
-        summaries.map((each) => each[name]),
-        digits,
-      )
-    const ratio = (name: keyof Summary) =>
-      (
-        medianOf(summaries.map((each) => each[name])) / medianOf((base ?? []).map((each) => each[name]))
-      ).toFixed(2)
+  const summarized = rows.map(({ title, processes }) => ({ title, summaries: processes.map(summaryOf) }))
+  const base = summarized[0]?.summaries ?? []
+  const lines = summarized.map(({ title, summaries }) => {
+    const values = (name: keyof Summary, of = summaries) => of.map((each) => each[name])
+    const figure = (name: keyof Summary, digits: number) => figureOf(values(name), digits)
+    const ratio = (name: keyof Summary) => (medianOf(values(name)) / medianOf(values(name, base))).toFixed(2)
     return [
       title,
       figure('requestsPerSecond', 0),
