@@ -30,6 +30,12 @@ const webhooksShare = 0.5
 const maxHeapMiB = 256
 
 /**
+ * What the thread allocates before a minor collection, three times over. Brokers' libraries fill buffers outside the heap
+ * meanwhile: by V8's own size of 96 MiB they were so many that it collected the whole heap each time instead.
+ */
+const maxYoungHeapMiB = 48
+
+/**
  * How far the thread steps back where it shares a processor with the one that gives verdicts: it then waits for that one
  * and not the other way round, and where there is never a moment to spare it still gets a tenth of the processor, which
  * is more than committing takes.
@@ -47,7 +53,7 @@ export function startEventsThread(job: EventsJob, webhooksPort: MessagePort): Wo
     name: 'events',
     workerData: data,
     transferList: [webhooksPort],
-    resourceLimits: { maxOldGenerationSizeMb: maxHeapMiB },
+    resourceLimits: { maxOldGenerationSizeMb: maxHeapMiB, maxYoungGenerationSizeMb: maxYoungHeapMiB },
   })
 }
 
