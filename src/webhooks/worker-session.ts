@@ -90,21 +90,27 @@ export class Session {
     }
   }
 
-  /** Takes no more, lets what is under way end until the signal says that it is time, gives back the rest, and closes. */
+  /** Begins nothing new, lets what is under way end until the signal says that it is time, gives back the rest, and closes. */
   async stop(limit: AbortSignal): Promise<void> {
     this.#stopping.abort()
-    const cancelled = this.#consumers.map(({ channel, tag }) => channel.cancel(tag))
-    this.#parts.fates.clear()
-    await Promise.race([Promise.allSettled(cancelled), aborted(limit)])
-    // Cancelling may have taken a moment in which more came.
     this.#parts.fates.clear()
     limit.addEventListener('abort', () => this.#leaving.abort(new Error('the worker stops')))
     if (limit.aborted) this.#leaving.abort(new Error('the worker stops'))
     const { gone } = this.#connection
     await Promise.race([Promise.allSettled(this.#underWay), aborted(gone)])
-    const closed = Promise.all([closeChannel(this.#main), closeChannel(this.#ordered)])
-    await Promise.race([closed, pause(this.#parts.clock, closeMs, gone)])
+    const isTimeUp = aborted(limit).then(() => pause(this.#parts.clock, closeMs, gone))
+    await Promise.race([this.#close(), isTimeUp, aborted(gone)])
     await this.#connection.close()
+  }
+
+  /**
+   * Ends the consumers after the last acknowledgement, and the channels, which gives back whatever is not acknowledged.
+   * RabbitMQ puts off what a channel says to a quorum queue while more than 32 things before it are not yet on disk, and
+   * forgets it when the channel ends; that a consumer has ended it says only when all of these are.
+   */
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#consumers.map(({ channel, tag }) => channel.cancel(tag)))
+    await Promise.all([closeChannel(this.#main), closeChannel(this.#ordered)])
   }
 
   async #consume(
@@ -126,7 +132,7 @@ export class Session {
   async #common(message: ConsumeMessage): Promise<void> {
     const read = this.#parts.fates.read(headersIn(message), message.content)
     const fate = 'kind' in read ? read : await this.#fateOf(read)
-    if (fate === 'left') return giveBack(this.#main, message)
+    if (fate === 'left') return this.#giveBack(this.#main, message)
     await this.#settle(fate, message)
     this.#main.ack(message)
   }
@@ -143,7 +149,7 @@ export class Session {
       held.set(queue, { messageId: messageIdOf(delivery), delivery, dueMs: clock.now() + afterMs })
       fate = await this.#resume(queue, delivery, takenMs)
     }
-    if (fate === 'left') return giveBack(this.#ordered, message)
+    if (fate === 'left') return this.#giveBack(this.#ordered, message)
     await this.#settle(fate, message)
     held.delete(queue)
     this.#ordered.ack(message)
@@ -204,7 +210,17 @@ export class Session {
   #fault(channel: Channel, message: ConsumeMessage, error: unknown): void {
     if (this.#connection.gone.aborted) return
     this.#parts.onFault(error)
-    giveBack(channel, message)
+    this.#giveBack(channel, message)
+  }
+
+  /** It comes again, to whoever is there. At the end all go back at once, with their channel. */
+  #giveBack(channel: Channel, message: ConsumeMessage): void {
+    if (this.#stopping.signal.aborted) return
+    try {
+      channel.nack(message, false, true)
+    } catch {
+      // The channel has ended, and has given back all that it had.
+    }
   }
 }
 
@@ -228,15 +244,6 @@ export async function openSession(
 
 function headersIn({ properties }: ConsumeMessage): Readonly<Record<string, unknown>> {
   return properties.headers ?? {}
-}
-
-/** It comes again, to whoever is there. */
-function giveBack(channel: Channel, message: ConsumeMessage): void {
-  try {
-    channel.nack(message, false, true)
-  } catch {
-    // The channel has ended, and has given back all that it had.
-  }
 }
 
 /** What a message keeps on its way. */
