@@ -93,6 +93,7 @@ describe('a policy file that changes', () => {
 
     await write(closedRoute)
     await untilVerdict(running, 'Unauthorized', '/a')
+    await untilLogged(running, taken)
 
     expect(before).toBe('allow')
     expect(logged(running, taken)).toMatchObject([{ level: 'info', path }])
@@ -111,6 +112,8 @@ describe('a policy file that changes', () => {
     const again = await untilLogged(running, refused, 2)
     await write(openRoute)
     await untilVerdict(running, 'allow', '/a')
+    // A verdict may come before the line that tells of the reload.
+    await untilLogged(running, taken)
 
     expect({ level, problems }).toEqual({
       level: 'error',

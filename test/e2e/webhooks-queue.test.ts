@@ -264,6 +264,8 @@ describe('a message that Gatepost has not made', () => {
     rig.channel.publish('gateway.events', 'webhook.auth.failed', content, { headers })
 
     const [letter] = await dead(1)
+    // RabbitMQ may hand the letter on before it confirms it to the worker.
+    await until(() => worker.told.dead.length > 0, patienceMs)
     expect(letter?.properties.headers).toMatchObject({ dead_reason: reason })
     expect(letter?.content).toEqual(content)
     expect(worker.told.dead).toEqual([reason])
