@@ -121,6 +121,8 @@ export class Session {
     const { consumerTag: tag } = await channel.consume(queue, (message) => {
       // Somebody has deleted the queue.
       if (!message) return this.#connection.cut(new Error(`the queue ${queue} is gone`))
+      // It goes back with its channel.
+      if (this.#stopping.signal.aborted) return
       if (message.fields.redelivered) this.#parts.tally.redelivered()
       const handled = handle(message).catch((error: unknown) => this.#fault(channel, message, error))
       this.#underWay.add(handled)
