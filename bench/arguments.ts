@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { type Place, places } from './events.ts'
 import { type SetupName, setups } from './setups.ts'
 
 /** What the benchmark can be asked for by name, beside the setups. */
@@ -26,6 +27,8 @@ export interface Arguments {
   seconds: number
   rounds: number
   requests: number
+  /** Where "events" lets events go, beside nowhere. */
+  places: readonly Place[]
   /** Gateposts for each place of "events". */
   processes: number
   /** Requests in a second of "events"; `Infinity` for as many as are answered. */
@@ -57,6 +60,7 @@ ${Object.entries(setups)
   --rounds N        rounds of each part, in turns: A B C, A B C (default 3)
   --requests N      requests of "${guardName}" for each setup (default 20000)
   --rate N|full     requests in a second of "${eventsName}", or as many as are answered (default 500)
+  --places A,B      where "${eventsName}" lets events go, beside nowhere: ${places.join(', ')} (default all)
   --processes N     Gateposts of "${eventsName}" for each place (default 3)
   --profile FOLDER  write V8's CPU profile of each Gatepost there
   --help            this text
@@ -80,6 +84,7 @@ export function parseArguments(args: string[]): Arguments {
     seconds: wholeNumber('--seconds', values.seconds),
     rounds: wholeNumber('--rounds', values.rounds),
     requests: wholeNumber('--requests', values.requests),
+    places: values.places.split(',').map(knownPlace),
     processes: wholeNumber('--processes', values.processes),
     rate: values.rate === 'full' ? Number.POSITIVE_INFINITY : wholeNumber('--rate', values.rate),
     profile: values.profile,
@@ -95,6 +100,7 @@ function parse(args: string[]) {
         seconds: { type: 'string', default: '5' },
         rounds: { type: 'string', default: '3' },
         requests: { type: 'string', default: '20000' },
+        places: { type: 'string', default: places.join(',') },
         processes: { type: 'string', default: '3' },
         rate: { type: 'string', default: '500' },
         profile: { type: 'string' },
@@ -109,6 +115,12 @@ function parse(args: string[]) {
 function requireKnown(name: string): void {
   const known = [checkName, ...Object.keys(setups), ...apart]
   if (!known.includes(name)) throw new UsageError(`There is no part "${name}": choose of ${known.join(', ')}`)
+}
+
+function knownPlace(name: string): Place {
+  const place = places.find((each) => each === name)
+  if (place === undefined) throw new UsageError(`There is no place "${name}": choose of ${places.join(', ')}`)
+  return place
 }
 
 function wholeNumber(option: string, text: string): number {

@@ -16,9 +16,12 @@ import { counterSum } from './counters.ts'
 import { cpuMs, mainThreadCpuMs } from './cpu.ts'
 import { ghzSteadily, wrkSteadily } from './load.ts'
 import { divideProcessors, pin } from './processors.ts'
+import { type Estimate, medianOf, quantile, quantileRatio, together } from './statistics.ts'
 
 /** What the measurement of events is asked for. */
 export interface EventsOptions {
+  /** Where events go, beside nowhere. */
+  places: readonly Place[]
   seconds: number
   rounds: number
   /** Gateposts for each place. */
@@ -29,6 +32,11 @@ export interface EventsOptions {
   environment: Readonly<Record<string, string>>
   progress: Progress
 }
+
+/** Where events can go. */
+export const places = ['log', 'kafka', 'rabbitmq', 'both'] as const
+
+export type Place = (typeof places)[number]
 
 /** What one place for events cost. */
 export interface EventsRow {
@@ -50,6 +58,9 @@ interface EventsRound {
   failures: number
 }
 
+/** Of the slowest hundredth, the fastest. */
+const slowest = 0.99
+
 /** Calls beside the requests, whose verdicts are timed. */
 const probesPerSecond = 300
 
@@ -58,6 +69,14 @@ const warmUpSeconds = 15
 
 /** Before each round: what was put off while the process stood still is done. */
 const wakeUpSeconds = 3
+
+const titles: Readonly<Record<'none' | Place, string>> = {
+  none: 'no sink',
+  log: 'the log, a file',
+  kafka: 'Kafka',
+  rabbitmq: 'RabbitMQ',
+  both: 'Kafka and RabbitMQ',
+}
 
 /** A Gatepost whose events go to one place, and the Envoy before it. */
 interface Subject {
@@ -78,32 +97,30 @@ export async function measureEvents(options: EventsOptions): Promise<EventsRow[]
   const { subjects, key } = await startSubjects(parts, options)
   for (const subject of subjects) {
     progress(`warming up: ${subject.title}`)
-    await inTurn(subject, [{ key, seconds: warmUpSeconds, rate }])
+    await inTurn(subject, () => measureRound(subject, { key, rate, seconds: warmUpSeconds }))
   }
   const measured = new Map(subjects.map((subject) => [subject, [] as EventsRound[]]))
   for (let round = 1; round <= rounds; round += 1) {
     for (const subject of rotated(subjects, round)) {
-      progress(`round ${round} of ${rounds}: ${subject.title}`)
-      const plan = { key, rate }
-      const results = await inTurn(subject, [
-        { ...plan, seconds: wakeUpSeconds },
-        { ...plan, seconds },
-      ])
-      measured.get(subject)?.push(...results.slice(-1))
+      const result = await inTurn(subject, async () => {
+        await measureRound(subject, { key, rate, seconds: wakeUpSeconds })
+        return measureRound(subject, { key, rate, seconds })
+      })
+      const p99 = quantile(result.timesMs, slowest).toFixed(1)
+      progress(`round ${round} of ${rounds}: ${subject.title}: p99 ${p99} ms`)
+      measured.get(subject)?.push(result)
     }
   }
   const byTitle = Map.groupBy(measured, ([{ title }]) => title)
   return Array.from(byTitle, ([title, all]) => ({ title, processes: all.map(([, each]) => each) }))
 }
 
-/** Lets one run for some rounds, and stand still afterwards. */
-async function inTurn(subject: Subject, plans: readonly RoundPlan[]): Promise<EventsRound[]> {
-  const { process } = subject.gatepost
-  process.signal('SIGCONT')
-  const results: EventsRound[] = []
-  for (const plan of plans) results.push(await measureRound(subject, plan))
-  process.signal('SIGSTOP')
-  return results
+/** Lets one run meanwhile, and stand still afterwards. */
+async function inTurn<T>({ gatepost }: Subject, meanwhile: () => Promise<T>): Promise<T> {
+  gatepost.process.signal('SIGCONT')
+  const result = await meanwhile()
+  gatepost.process.signal('SIGSTOP')
+  return result
 }
 
 /** Another one begins each round: what comes after what is no advantage of any. */
@@ -114,7 +131,7 @@ function rotated<T>(rows: readonly T[], by: number): T[] {
 
 async function startSubjects(
   parts: AsyncDisposableStack,
-  { processes, environment, progress }: EventsOptions,
+  { places, processes, environment, progress }: EventsOptions,
 ) {
   const processors = await divideProcessors()
   const folder = parts.use(await tempFolder('bench-events'))
@@ -129,12 +146,12 @@ async function startSubjects(
 
   const toKafka = { KAFKA_BROKERS: kafka.address('plain') }
   const toRabbit = { AMQP_URL: `amqp://guest:guest@${rabbit.address}` }
-  const places: Readonly<Record<string, (copy: number) => Record<string, string>>> = {
-    'no sink': () => ({}),
-    'the log, a file': (copy) => ({ GATEPOST_EVENTS_LOG: join(folder.path, `events-${copy}.jsonl`) }),
-    Kafka: () => toKafka,
-    RabbitMQ: () => toRabbit,
-    'Kafka and RabbitMQ': () => ({ ...toKafka, ...toRabbit }),
+  const settingsOf: Readonly<Record<'none' | Place, (copy: number) => Record<string, string>>> = {
+    none: () => ({}),
+    log: (copy) => ({ GATEPOST_EVENTS_LOG: join(folder.path, `events-${copy}.jsonl`) }),
+    kafka: () => toKafka,
+    rabbitmq: () => toRabbit,
+    both: () => ({ ...toKafka, ...toRabbit }),
   }
   const startSubject = async (title: string, settings: Record<string, string>): Promise<Subject> => {
     const gatepost = parts.use(
@@ -160,8 +177,8 @@ async function startSubjects(
   }
   const subjects: Subject[] = []
   for (let copy = 1; copy <= processes; copy += 1) {
-    for (const [title, settings] of Object.entries(places))
-      subjects.push(await startSubject(title, settings(copy)))
+    for (const place of ['none', ...places] as const)
+      subjects.push(await startSubject(titles[place], settingsOf[place](copy)))
   }
   return { subjects, key }
 }
@@ -219,14 +236,21 @@ interface Readiness {
   sinks: Record<string, { queued: number }>
 }
 
-/** The rows as a table of Markdown; ratios are those of medians, to the first row's. */
+/** The rows as a table of Markdown; ratios are those of medians, to the first row's, but for the last one. */
 export function eventsCostTable(rows: readonly EventsRow[]): string {
-  const summarized = rows.map(({ title, processes }) => ({ title, summaries: processes.map(summaryOf) }))
-  const base = summarized[0]?.summaries ?? []
-  const lines = summarized.map(({ title, summaries }) => {
+  const measured = rows.map(({ title, processes }) => {
+    return {
+      title,
+      summaries: processes.map(summaryOf),
+      times: processes.flat().map(({ timesMs }) => timesMs),
+    }
+  })
+  const [base = { summaries: [], times: [] }] = measured
+  const lines = measured.map(({ title, summaries, times }) => {
     const values = (name: keyof Summary, of = summaries) => of.map((each) => each[name])
     const figure = (name: keyof Summary, digits: number) => figureOf(values(name), digits)
-    const ratio = (name: keyof Summary) => (medianOf(values(name)) / medianOf(values(name, base))).toFixed(2)
+    const ratio = (name: keyof Summary) =>
+      (medianOf(values(name)) / medianOf(values(name, base.summaries))).toFixed(2)
     return [
       title,
       figure('requestsPerSecond', 0),
@@ -238,14 +262,20 @@ export function eventsCostTable(rows: readonly EventsRow[]): string {
       ratio('p50Ms'),
       figure('p99Ms', 2),
       ratio('p99Ms'),
+      quantile(together(times), slowest).toFixed(2),
+      times === base.times ? '1.00' : estimateOf(quantileRatio(times, base.times, slowest)),
       String(summaries.reduce((sum, { failures }) => sum + failures, 0)),
     ]
   })
   return [
-    '| events go to | requests/s | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | failures |',
-    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    '| events go to | requests/s | CPU s per 1,000 requests | ratio | main thread alone | ratio | verdict p50 ms | ratio | verdict p99 ms | ratio | p99 ms of all together | ratio (95 %) | failures |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...lines.map((cells) => `| ${cells.join(' | ')} |`),
   ].join('\n')
+}
+
+function estimateOf({ ratio, low, high }: Estimate): string {
+  return `${ratio.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
 }
 
 type Summary = Record<
@@ -255,14 +285,14 @@ type Summary = Record<
 
 /** One process, over all its rounds. */
 function summaryOf(rounds: readonly EventsRound[]): Summary {
-  const times = rounds.flatMap(({ timesMs }) => timesMs).sort((a, b) => a - b)
+  const times = together(rounds.map(({ timesMs }) => timesMs))
   const median = (read: (round: EventsRound) => number) => medianOf(rounds.map(read))
   return {
     requestsPerSecond: median(({ requestsPerSecond }) => requestsPerSecond),
     cpuSeconds: median(({ cpuSeconds }) => cpuSeconds),
     mainCpuSeconds: median(({ mainCpuSeconds }) => mainCpuSeconds),
     p50Ms: quantile(times, 0.5),
-    p99Ms: quantile(times, 0.99),
+    p99Ms: quantile(times, slowest),
     failures: rounds.reduce((sum, { failures }) => sum + failures, 0),
   }
 }
@@ -271,14 +301,4 @@ function summaryOf(rounds: readonly EventsRound[]): Summary {
 function figureOf(values: readonly number[], digits: number): string {
   const show = (value: number) => value.toFixed(digits)
   return `${show(medianOf(values))} (${show(Math.min(...values))}–${show(Math.max(...values))})`
-}
-
-function medianOf(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const [low, high] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]]
-  return ((low ?? Number.NaN) + (high ?? Number.NaN)) / 2
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }

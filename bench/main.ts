@@ -97,10 +97,10 @@ async function flood({ seconds, rounds }: Arguments): Promise<boolean> {
 }
 
 async function events(
-  { seconds, rounds, processes, rate }: Arguments,
+  { places, seconds, rounds, processes, rate }: Arguments,
   options: StackOptions,
 ): Promise<boolean> {
-  const rows = await measureEvents({ ...options, seconds, rounds, processes, rate })
+  const rows = await measureEvents({ ...options, places, seconds, rounds, processes, rate })
   print(eventsCostTable(rows))
   const all = rows.flatMap((row) => row.processes).flat()
   return all.every(({ failures }) => failures === 0)
