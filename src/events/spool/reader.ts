@@ -43,8 +43,8 @@ const pauses: Backoff = { firstMs: 100, mostMs: 30_000 }
 /** Between attempts at the end, when little time is left. */
 const lastPauses: Backoff = { firstMs: 100, mostMs: 500 }
 
-/** Between two hand-overs of a few events. The first after a silence goes at once. */
-const gatherMs = 50
+/** Between two hand-overs of a few events, for each costs, here and at the broker. The first after a silence goes at once. */
+const gatherMs = 250
 
 /** Between two lines about events that are lost or refused. */
 const reportEveryMs = 60_000

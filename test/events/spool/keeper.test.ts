@@ -61,7 +61,7 @@ function commit(batch: Batch): number {
 }
 
 /** How long a reader waits for company to a few events. */
-const gatherMs = 50
+const gatherMs = 250
 
 const commitIds = (...ids: string[]) => commit(batchOfIds(...ids))
 const refused = new Error('connection refused')
