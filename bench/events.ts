@@ -58,7 +58,7 @@ interface EventsRound {
   failures: number
 }
 
-/** Of the slowest hundredth, the fastest. */
+/** The share of verdicts that come before the slowest hundredth. */
 const slowest = 0.99
 
 /** Calls beside the requests, whose verdicts are timed. */

@@ -4,6 +4,7 @@ import { checkToken, describeOutcome } from '../test/support/check-outcome.ts'
 import { startGatepost } from '../test/support/gatepost.ts'
 import { connectGrpc, type GrpcClient } from '../test/support/grpc-client.ts'
 import { RunningProcess } from '../test/support/process.ts'
+import { quantile } from './statistics.ts'
 
 /** How long the good callers' verdicts took in one phase, in milliseconds, and what else came of them. */
 export interface FloodPhase {
@@ -115,10 +116,6 @@ async function steadily<T>(
     calls.push(call(at))
   }
   return Promise.all(calls)
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
 }
 
 /** Writes the phases as a table in Markdown. */

@@ -1,5 +1,6 @@
 import type { ExactCount } from './exact.ts'
 import type { Round } from './measure.ts'
+import { medianOf } from './statistics.ts'
 
 /** What is printed of one setup. */
 export interface Row {
@@ -73,10 +74,7 @@ function medianAndBest(values: readonly (number | undefined)[], digits: number, 
 
 /** Of at least one value. */
 function spread(values: readonly number[]): { least: number; median: number; most: number } {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle) - 1]!) / 2
-  return { least: sorted.at(0)!, median, most: sorted.at(-1)! }
+  return { least: Math.min(...values), median: medianOf(values), most: Math.max(...values) }
 }
 
 function whole(value: number): string {

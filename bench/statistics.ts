@@ -17,6 +17,7 @@ export interface Estimate {
   high: number
 }
 
+/** Draws behind an interval: its ends then have some 25 beyond them. */
 const resamples = 1_000
 
 /**
@@ -40,7 +41,7 @@ export function quantileRatio(
   }
 }
 
-/** All of them, ascending. */
+/** The times of all rounds, ascending. */
 export function together(rounds: readonly (readonly number[])[]): number[] {
   return rounds.flat().sort((a, b) => a - b)
 }
