@@ -133,7 +133,8 @@ async function isLive(adminAddress: string): Promise<true | undefined> {
 }
 
 interface ListenersAnswer {
-  listener_statuses: {
+  /** Left out where there is no listener. */
+  listener_statuses?: {
     name: string
     local_address: { socket_address?: { address: string; port_value: number }; pipe?: { path: string } }
   }[]
@@ -141,7 +142,7 @@ interface ListenersAnswer {
 
 async function listenerAddresses(adminAddress: string): Promise<Record<string, string>> {
   const answer = await fetch(`http://${adminAddress}/listeners?format=json`)
-  const { listener_statuses } = (await answer.json()) as ListenersAnswer
+  const { listener_statuses = [] } = (await answer.json()) as ListenersAnswer
   return Object.fromEntries(
     listener_statuses.map(({ name, local_address: { socket_address: socket, pipe } }) => [
       name,
