@@ -15,7 +15,7 @@ import kafkajs, {
 import type { Logger } from '../../core/log.ts'
 import { failureOf } from './kafka-errors.ts'
 import { KafkaLedger } from './kafka-ledger.ts'
-import { mendRequestQueue } from './kafkajs-mend.ts'
+import { mendProduceRequest, mendRequestQueue } from './kafkajs-mend.ts'
 
 // Names that Node does not find among the exports of a CommonJS module.
 const { CompressionCodecs, CompressionTypes } = kafkajs
@@ -64,6 +64,7 @@ CompressionCodecs[CompressionTypes.GZIP] = () => ({
 })
 
 mendRequestQueue()
+mendProduceRequest()
 
 /**
  * One producer with connections of its own, good until the first thing that goes wrong: after that nothing that kafkajs
