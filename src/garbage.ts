@@ -35,8 +35,8 @@ const threads = '/proc/self/task'
 export function calmGarbageCollections(): void {
   setFlagsFromString(`--concurrent-marking-max-worker-num=${markingHelpers}`)
   setFlagsFromString(`--heap-growing-percent=${heapGrowth}`)
-  // V8 learns which places of the code make objects that live long, and lets those begin among the old. What it learns
-  // from calls that wait for a busy processor is wrong for the rest of the process's life, and differs by chance.
+  // V8 notes which places of the code make objects that live long, and lets theirs begin among the old. Which these are
+  // differs from process to process, and where it takes calls for long-lived it collects twice to four times as much.
   setFlagsFromString('--no-allocation-site-pretenuring')
   // A minor collection is a millisecond's work: to wait for helpers that have stepped back takes longer.
   setFlagsFromString('--no-parallel-scavenge')

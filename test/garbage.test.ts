@@ -51,5 +51,8 @@ test('V8 has the flags, and takes them', () => {
     /--concurrent-marking-max-worker-num .*\n.*type: int.*default: (--concurrent-marking-max-worker-num=)?1\b/,
   )
   expect(help).toMatch(/--parallel-scavenge .*\n.*type: bool.*default: --no-parallel-scavenge/)
+  expect(help).toMatch(
+    /--allocation-site-pretenuring .*\n.*type: bool.*default: --no-allocation-site-pretenuring/,
+  )
   expect(help).toMatch(/--heap-growing-percent .*\n.*type: int.*default: (--heap-growing-percent=)?100\b/)
 })
