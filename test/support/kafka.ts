@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Admin, type IHeaders, Kafka as KafkaClient, logLevel } from 'kafkajs'
+import { mendRequestQueue } from '../../src/events/sinks/kafkajs-mend.ts'
 import { aptCommand } from './apt.ts'
 import { cached, type Progress } from './cache.ts'
 import type { KeyPair } from './certificates.ts'
@@ -10,6 +11,8 @@ import { RunningProcess, run } from './process.ts'
 import { type TempFolder, tempFolder } from './temp.ts'
 
 const version = '4.4.0'
+
+mendRequestQueue()
 
 /** A machine that does something else as well may need this long. */
 const readyLimitMs = 60_000
