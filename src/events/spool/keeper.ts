@@ -71,6 +71,7 @@ export function startKeeper(parts: KeeperParts): Keeper {
   for (const spec of specs) {
     if (spec.kind === 'step') spec.start?.((work) => store.attempt((log) => log.work(work)))
     const expectsMore = () => waiting.length > 0
+    const isShortOfRoom = () => store.peek((log) => log.isShortOfRoom) ?? false
     readers.push(
       startReader(spec, {
         store,
@@ -79,6 +80,7 @@ export function startKeeper(parts: KeeperParts): Keeper {
         logger,
         onChange: reporter.changed,
         expectsMore,
+        isShortOfRoom,
         signal: abort.signal,
       }),
     )

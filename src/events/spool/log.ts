@@ -99,6 +99,7 @@ export class Log {
   readonly #places: Map<string, Place>
   readonly #statements: ReturnType<typeof prepare>
   #next: number
+  #isShortOfRoom = false
 
   /**
    * Opens the file, or makes it.
@@ -128,6 +129,11 @@ export class Log {
   /** Bytes on disk that are in use. */
   get bytes(): number {
     return this.#bytesInUse() + sizeOf(`${this.#path}-wal`)
+  }
+
+  /** Whether, at the last append, more than half of what may be in use was: what waits may soon have to go unread. */
+  get isShortOfRoom(): boolean {
+    return this.#isShortOfRoom
   }
 
   /** Lets a reader prepare tables of its own. */
@@ -294,6 +300,7 @@ export class Log {
   #makeRoom(bytes: number): Row[] {
     const dropped: Row[] = []
     const most = this.#mostBytes() - bytes
+    this.#isShortOfRoom = this.#bytesInUse() > most / 2
     let position = -1
     while (this.#bytesInUse() > most) {
       const row = this.#statements.next.get(position)

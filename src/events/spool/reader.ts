@@ -18,6 +18,8 @@ export interface ReaderParts {
   onChange: () => void
   /** Whether events are still to be committed; asked at the end. */
   expectsMore: () => boolean
+  /** Whether there is so little room that what waits may have to go unread: then nothing waits for company. */
+  isShortOfRoom: () => boolean
   /** Ends it, whatever it is doing. */
   signal: AbortSignal
 }
@@ -51,7 +53,7 @@ const reportEveryMs = 60_000
 
 /** Starts a reader. It goes on until it is aborted, or has finished. */
 export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
-  const { clock, random, logger, onChange, expectsMore, signal } = parts
+  const { clock, random, logger, onChange, expectsMore, isShortOfRoom, signal } = parts
   const name = nameOf(spec)
   const counts = {
     sent: 0,
@@ -124,7 +126,7 @@ export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
   }
 
   async function gather(): Promise<void> {
-    if (finishing) return
+    if (finishing || isShortOfRoom()) return
     gathering = true
     await bell.pause(gatherMs)
     gathering = false
@@ -148,7 +150,7 @@ export function startReader(spec: ReaderSpec, parts: ReaderParts): Reader {
     },
     lose,
     wake() {
-      if (failures === 0 && !gathering) bell.ring()
+      if (failures === 0 && (!gathering || isShortOfRoom())) bell.ring()
     },
     finish() {
       finishing = true

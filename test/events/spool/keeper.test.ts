@@ -409,6 +409,31 @@ describe('a full disk', () => {
     await end()
   })
 
+  test('costs nothing that brokers take at once: then no event waits for company', async () => {
+    await using disk = await mountSmallDisk('16m')
+    start({ folder: disk.path })
+    // The file and its write-ahead log have room of their own from then on.
+    for (let at = 0; at < 300; at++) commit(batchOf(makeEvent(undefined, `early ${at}`, 9_000)))
+    await clock.advance(10 * gatherMs)
+    const early = kafka.delivered.length
+    disk.fill()
+
+    const late = Array.from({ length: 20 }, (_, at) => `late ${at}`)
+    for (const id of late) {
+      commitIds(id)
+      await clock.advance(20)
+    }
+
+    expect(early).toBe(300)
+    expect(kafka.delivered.slice(early)).toEqual(late)
+    expect(rabbitmq.delivered.slice(early)).toEqual(late)
+    expect(numbers).toMatchObject({
+      failures: 0,
+      sinks: { kafka: { dropped: {} }, rabbitmq: { dropped: {} } },
+    })
+    await end()
+  })
+
   test('is tried at its own pace, however much comes', async () => {
     await using disk = await mountSmallDisk('4m')
     disk.fill()
