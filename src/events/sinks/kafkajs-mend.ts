@@ -25,9 +25,8 @@ const firstVersionOfBatches = 3
 
 /**
  * Mends kafkajs 2.2.4, for the whole process: it encodes a message with a buffer of 512 bytes for each of its headers
- * and one more for each number, which costs more than all else that is done for an event. With this, messages
- * that are {@link isPlain plain} cost a twentieth of that, and become the same bytes. To be called before the first
- * message is sent; again is harmless.
+ * and one more for each number: 21 µs for an event. With this, messages that are {@link isPlain plain} take 0.8 µs
+ * (docs/adr/0011-kafka.md), and become the same bytes. To be called before the first message is sent; again is harmless.
  */
 export function mendProduceRequest(): void {
   produce.protocol = ({ version }) => {
